@@ -1,0 +1,101 @@
+"""Build the distribution ``requests-tokenkit``; its version stands in ``tokenkit/__init__.py`` alone."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    text = (HERE / "tokenkit" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__(?:: str)? = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("tokenkit/__init__.py has no line __version__ = '...'")
+    return found[1]
+
+
+DJANGO = ["django>=4.2"]
+REDIS = ["redis>=5"]
+KEYRING = ["keyring>=24"]
+CRYPTO = ["cryptography>=41", "PyJWT>=2.8"]
+PROMETHEUS = ["prometheus-client>=0.19"]
+OPENTELEMETRY = ["opentelemetry-api>=1.20"]
+
+DOCS = ["sphinx>=7.4", "furo>=2024.8"]
+TEST = [
+    *DJANGO,
+    *REDIS,
+    *KEYRING,
+    *CRYPTO,
+    *PROMETHEUS,
+    *OPENTELEMETRY,
+    "opentelemetry-sdk>=1.20",
+    # The runner.
+    "coverage[toml]>=7.12",
+    "pytest>=8.3",
+    "pytest-randomly>=3.16",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    # What the tests talk through and to.
+    "authlib>=1.6",
+    "django-oauth-toolkit>=3",
+    "django-redis>=5.4",
+    "flask>=3",
+    "gunicorn>=23",
+    "hypothesis>=6.100",
+    "packaging",
+    "pymemcache>=4",
+    "pyuwsgi>=2.0.26; sys_platform == 'linux'",
+    "requests-cache>=1.2",
+    "requests-toolbelt>=1",
+    "responses>=0.25.3",
+    "time-machine>=2.14",
+]
+
+setup(
+    name="requests-tokenkit",
+    version=version(),
+    description="Bearer tokens for requests: fetched in steps, renewed ahead of expiry, shared safely.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The requests-tokenkit maintainers",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="requests oauth2 bearer token authentication refresh threads",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Security",
+        "Typing :: Typed",
+    ],
+    packages=find_packages(include=["tokenkit", "tokenkit.*"]),
+    package_data={"tokenkit": ["py.typed"]},
+    zip_safe=False,
+    python_requires=">=3.10",
+    install_requires=[
+        "requests>=2.32.3",
+        "urllib3>=2",
+        "filelock>=3.13",
+        'tomli>=2; python_version < "3.11"',
+    ],
+    extras_require={
+        "django": DJANGO,
+        "redis": REDIS,
+        "keyring": KEYRING,
+        "crypto": CRYPTO,
+        "prometheus": PROMETHEUS,
+        "opentelemetry": OPENTELEMETRY,
+        "docs": DOCS,
+        "test": TEST,
+    },
+    entry_points={"pytest11": ["tokenkit = tokenkit.testing.plugin"]},
+)
