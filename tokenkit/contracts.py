@@ -1,0 +1,206 @@
+"""What users implement and what the composition relies on: fetchers, providers and storages."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, final
+
+from tokenkit.tokens import Token
+
+__all__ = ["FetchContext", "TokenFetcher", "TokenProvider", "TokenStorage", "takes_context"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class FetchContext(Mapping[str, Token]):
+    """The tokens of the steps done so far, by step name, and the time left. Read-only; shared by no two attempts.
+
+    Args:
+        tokens: The tokens; copied.
+        timeout: Seconds left for this fetch when the context was made. None: no limit.
+    """
+
+    __slots__ = ("_tokens", "timeout")
+
+    timeout: float | None
+
+    def __init__(self, tokens: Mapping[str, Token] = MappingProxyType({}), *, timeout: float | None = None) -> None:
+        self._tokens = dict(tokens)
+        self.timeout = timeout
+
+    def __getitem__(self, name: str) -> Token:
+        return self._tokens[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tokens)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __repr__(self) -> str:
+        return f"<FetchContext {', '.join(self._tokens) or 'empty'}>"
+
+
+class TokenFetcher(ABC):
+    """Fetches one kind of token: alone under a manager, or as a step of a pipeline.
+
+    Subclasses set :attr:`name` and define :meth:`fetch`. A manager or pipeline calls a fetcher from one thread at a
+    time, save where an attempt hangs and another supersedes it.
+    """
+
+    name: str
+    """The step's name, unique in its pipeline and not empty."""
+    depends_on: Sequence[str] = ()
+    """The names of the steps whose tokens :meth:`fetch` reads from its context."""
+    ttl: timedelta | None = None
+    """A lifetime that overrides what the answer says; None believes the answer."""
+
+    @property
+    def cache_key(self) -> str:
+        """What tells this fetcher's token from all others in a storage; the name, unless a subclass knows better."""
+        return self.name
+
+    @abstractmethod
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Ask the source for a new token.
+
+        Args:
+            context: The tokens of earlier steps and the time left; None where there are neither.
+
+        Raises:
+            AuthenticationError: There is no token to be had.
+        """
+
+    def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
+        """Renew *current*, the token held last, spent or rejected as it may be. By default, fetch anew.
+
+        Raises:
+            AuthenticationError: There is no token to be had.
+        """
+        return self.fetch(context)
+
+    def on_fetch_error(self, error: Exception, context: FetchContext | None = None) -> None:
+        """Hear that :meth:`fetch` or :meth:`refresh` failed, before the error goes on. By default, log its type."""
+        logger.debug("fetcher %s failed: %s", self.name, type(error).__name__)
+
+    def close(self) -> None:
+        """Let go of connections. Closing twice is harmless; a later fetch may open them again."""
+
+
+class TokenProvider(ABC):
+    """What a manager asks for tokens. Subclasses set :attr:`service_name` and define :meth:`fetch_token`.
+
+    The *context* parameter may be left out of an implementation: it is then called without.
+    """
+
+    service_name: str
+    """What the token is for; not empty. It stands in events, logs and errors."""
+
+    @property
+    def cache_key(self) -> str:
+        """What tells this provider's token from all others in a storage; the service's name by default."""
+        return self.service_name
+
+    @abstractmethod
+    def fetch_token(self, context: FetchContext | None = None) -> Token:
+        """Return a valid token, from a network or wherever it comes from.
+
+        Raises:
+            AuthenticationError: There is no token to be had.
+        """
+
+    def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
+        """Return a token to replace *current*. By default, fetch one.
+
+        Raises:
+            AuthenticationError: There is no token to be had.
+        """
+        return self.fetch_token(context)
+
+    def close(self) -> None:
+        """Let go of connections. Closing twice is harmless."""
+
+
+class TokenStorage(ABC):
+    """Keeps tokens for many threads, processes or hosts. It is dumb: whoever asks judges what comes back.
+
+    Every method is safe from any thread and after a fork. Keys are any strings; they never act as a path or a
+    pattern. An entry whose token has a refresh token is kept beyond its expiry; another may be dropped once
+    expired. Every method may raise :class:`~tokenkit.errors.StorageError` when the storage fails.
+    """
+
+    @abstractmethod
+    def get(self, key: str) -> Token | None:
+        """Return the token under *key*, expired or not; None if there is none, or nothing that can be read."""
+
+    @abstractmethod
+    def set(self, key: str, token: Token) -> None:
+        """Put *token* under *key*, whatever was there."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Forget what is under *key*; nothing there is no error."""
+
+    def exists(self, key: str) -> bool:
+        """Return whether :meth:`get` would return a token."""
+        return self.get(key) is not None
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget everything that this storage's prefix, directory or service holds."""
+
+    @abstractmethod
+    def delete_if_equal(self, key: str, token: Token) -> bool:
+        """Forget what is under *key* if it equals *token*, in one atomic step; return whether it did."""
+
+    @abstractmethod
+    def replace(self, key: str, expected: Token | None, token: Token) -> bool:
+        """Put *token* under *key* if what is there equals *expected*, in one atomic step.
+
+        Args:
+            key: Any string.
+            expected: The token that must be there; None: there must be none.
+            token: The new one.
+
+        Returns:
+            Whether it was put. False too for a thread whose :meth:`lock` on *key* ran out in the meantime.
+        """
+
+    @abstractmethod
+    def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
+        """Return a context in which this thread alone, of all that share the storage, holds *key*'s lock.
+
+        The death of its holder frees it. It is not re-entrant, and no other method needs it.
+
+        Args:
+            key: Any string; it need not have an entry.
+            timeout: Seconds to wait for it; 0 tries once.
+
+        Raises:
+            StorageLockTimeoutError: Another holds it, and did for *timeout* seconds. Raised on entering.
+        """
+
+    def close(self) -> None:
+        """Let go of connections. Closing twice is harmless; a later call may open them again."""
+
+
+def takes_context(function: Callable[..., Any], positional: int = 0) -> bool:
+    """Return whether *function* can be called with a context after *positional* other arguments.
+
+    Asked once per function, so that users may leave out a parameter they do not need.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature: call it plainly
+        return False
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return True
+    by_place = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return len(by_place) > positional

@@ -1,0 +1,112 @@
+"""How one call for a token is to be treated, as a value or as a mapping of strings."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, final
+
+from tokenkit.errors import ConfigurationError
+
+__all__ = [
+    "OPTION_MAX_RETRIES",
+    "OPTION_RENEW_REQUEST_TIMEOUT",
+    "OPTION_RENEW_REQUIRED",
+    "OPTION_RENEW_SYNCHRONOUS",
+    "OPTION_REPORT_ERROR",
+    "FetchOptions",
+]
+
+logger = logging.getLogger(__name__)
+
+OPTION_RENEW_REQUIRED: Final = "token_renew_required"
+OPTION_RENEW_SYNCHRONOUS: Final = "token_renew_synchronous"
+OPTION_REPORT_ERROR: Final = "token_renew_report_error"
+OPTION_RENEW_REQUEST_TIMEOUT: Final = "token_renew_request_timeout"
+OPTION_MAX_RETRIES: Final = "max_fetch_token_retries"
+
+
+@final
+@dataclass(frozen=True)
+class FetchOptions:
+    """How one call for a token is to be treated.
+
+    Args:
+        renew_required: The current token does not count; the call waits for a renewal, or joins one under way.
+        renew_synchronous: Where a renewal is needed it starts now, back-off or not.
+        report_error: Raise when an attempt fails. False keeps waiting through failed attempts until the time-out.
+        renew_request_timeout: Seconds, or a timedelta, that an attempt started for this call may take. None: the
+            policy's ``refresh_request_timeout``.
+        max_retries: How often a receiver may try again. None: the policy's ``max_retries``; 0: never.
+
+    Raises:
+        ConfigurationError: A value is of the wrong type or out of range.
+    """
+
+    renew_required: bool = False
+    renew_synchronous: bool = False
+    report_error: bool = True
+    renew_request_timeout: float | timedelta | None = None
+    max_retries: int | None = None
+
+    def __post_init__(self) -> None:
+        limit = self.renew_request_timeout
+        if isinstance(limit, timedelta):
+            limit = limit.total_seconds()
+            object.__setattr__(self, "renew_request_timeout", limit)
+        if limit is not None and not _is_number(limit, above=0):
+            raise ConfigurationError("renew_request_timeout must be a finite number of seconds, more than 0")
+        if self.max_retries is not None and (
+            not _is_number(self.max_retries, above=-1) or not isinstance(self.max_retries, int)
+        ):
+            raise ConfigurationError("max_retries must be a whole number, at least 0")
+
+    @classmethod
+    def of(cls, options: FetchOptions | Mapping[str, str] | None) -> FetchOptions:
+        """Return *options* as a value, whichever of the accepted forms it has.
+
+        In a mapping, any non-empty string switches a flag on and an empty one switches it off; a number that does
+        not parse, or is out of range, is logged and ignored, and so are other keys, without a log entry.
+
+        Raises:
+            ConfigurationError: *options* is neither of these nor None.
+        """
+        if options is None:
+            return _DEFAULT
+        if isinstance(options, FetchOptions):
+            return options
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(f"options must be FetchOptions or a mapping, not {type(options).__name__}")
+        retries = _parsed(options, OPTION_MAX_RETRIES, above=-1)
+        return cls(
+            renew_required=bool(options.get(OPTION_RENEW_REQUIRED, False)),
+            renew_synchronous=bool(options.get(OPTION_RENEW_SYNCHRONOUS, False)),
+            report_error=bool(options.get(OPTION_REPORT_ERROR, True)),
+            renew_request_timeout=_parsed(options, OPTION_RENEW_REQUEST_TIMEOUT, above=0),
+            max_retries=None if retries is None else int(retries),
+        )
+
+
+_DEFAULT = FetchOptions()
+
+
+def _is_number(value: object, *, above: float) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value > above  # type: ignore[arg-type,operator]  # checked above
+
+
+def _parsed(options: Mapping[str, str], name: str, *, above: float) -> float | None:
+    text = options.get(name)
+    if text is None or text == "":
+        return None
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not _is_number(number, above=above):
+        logger.warning("option %s is not a usable number and is ignored", name)
+        return None
+    return number

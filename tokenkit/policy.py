@@ -1,0 +1,168 @@
+"""When a token is due and when it is expired; how long to back off after a failure. Pure rules: no I/O, no threads."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import NamedTuple, final
+
+from tokenkit.errors import AuthenticationError, ConfigurationError
+from tokenkit.tokens import Token
+
+__all__ = ["RefreshPolicy", "Window"]
+
+_MARGIN_SHARE = 1 / 20  # of the lifetime: so that a margin made for hours leaves a 5-second token usable
+
+
+class Window(NamedTuple):
+    """The rest of a token's life, in seconds from the moment it was judged; infinite where it never expires."""
+
+    due_in: float
+    """Until it should be renewed; zero or less: it is due."""
+    usable_for: float
+    """Until it must not be sent any more; zero or less: it is expired."""
+
+
+@final
+@dataclass(frozen=True)
+class RefreshPolicy:
+    """How eagerly tokens are renewed. All durations are seconds, or timedeltas, which become seconds.
+
+    Args:
+        lifetime_safe_fraction: The share of its lifetime after which a token is due.
+        jitter: The largest share of its lifetime by which that moment is drawn forward at random.
+        expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime.
+        initial_safety_margin: A token found in the storage at the start with less left is due. None: as any other.
+        initial_retry_timeout: The back-off after a first failure.
+        max_retry_timeout: The longest back-off; also that after a permanent refusal.
+        retry_timeout_exponent: What each further failure multiplies the back-off by.
+        refresh_request_timeout: How long one attempt may take in all, waiting for the storage's lock included.
+        lock_timeout: How long an attempt waits for the storage's lock before it goes on without.
+        storage_poll: How often the thread looks into the storage for a newer token. 0: never.
+        min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal.
+        max_retries: How often a receiver lets one request try again.
+
+    Raises:
+        ConfigurationError: A value is not a finite number, or outside its range.
+    """
+
+    lifetime_safe_fraction: float = 0.9
+    jitter: float = 0.1
+    expiry_margin: float | timedelta = 10.0
+    initial_safety_margin: float | timedelta | None = None
+    initial_retry_timeout: float | timedelta = 1.0
+    max_retry_timeout: float | timedelta = 60.0
+    retry_timeout_exponent: float = 1.5
+    refresh_request_timeout: float | timedelta = 30.0
+    lock_timeout: float | timedelta = 10.0
+    storage_poll: float | timedelta = 300.0
+    min_renewal_interval: float | timedelta = 1.0
+    max_retries: int = 2
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value is None and one.name == "initial_safety_margin":
+                continue
+            object.__setattr__(self, one.name, _checked(one.name, value))
+        if self.seconds("max_retry_timeout") < self.seconds("initial_retry_timeout"):
+            raise ConfigurationError("max_retry_timeout must not be less than initial_retry_timeout")
+
+    def seconds(self, name: str) -> float:
+        """Return the duration called *name* as seconds; None as infinity's opposite, 0."""
+        value = getattr(self, name)
+        return 0.0 if value is None else float(value)
+
+    def window(self, token: Token, now: datetime, draw: Callable[[], float] = random.random) -> Window:
+        """Return when *token* will be due and expired, seen from *now*.
+
+        There is always a while between the two. An endpoint's ``refresh_in`` is taken as it is.
+
+        Args:
+            token: Any token.
+            now: Aware wall time.
+            draw: Gives the random share of the jitter, from 0 to 1.
+        """
+        left = token.expires_in(now)
+        if left is None:
+            return Window(self._asked_due(token, now), math.inf)
+        lifetime = self._lifetime(token, left)
+        margin = min(self.seconds("expiry_margin"), lifetime * _MARGIN_SHARE)
+        age = lifetime - left
+        due_in = self._asked_due(token, now)
+        if due_in == math.inf:
+            due_in = lifetime * (self.lifetime_safe_fraction - self.jitter * draw()) - age
+        return Window(min(due_in, left - 2 * margin), left - margin)
+
+    def is_usable(self, token: Token, now: datetime) -> bool:
+        """Return whether *token* may still be sent at *now*."""
+        left = token.expires_in(now)
+        if left is None:
+            return True
+        return left > min(self.seconds("expiry_margin"), self._lifetime(token, left) * _MARGIN_SHARE)
+
+    def retry_delay(
+        self, failures: int, error: BaseException | None, draw: Callable[[], float] = random.random
+    ) -> float:
+        """Return how many seconds to wait after the *failures*-th failure in a row, whose cause was *error*.
+
+        The back-off grows by ``retry_timeout_exponent`` and has full jitter, so that a fleet does not return at
+        once; ``retry_after`` raises it. A permanent refusal waits the longest from the start: to ask again soon
+        with the same wrong secret gets clients blocked.
+
+        Args:
+            failures: 1 or more.
+            error: What went wrong; None counts as transient.
+            draw: Gives the random share of the back-off, from 0 to 1.
+        """
+        longest = self.seconds("max_retry_timeout")
+        if isinstance(error, AuthenticationError) and not error.transient:
+            return max(longest, error.retry_after or 0.0)
+        try:
+            delay = min(longest, self.seconds("initial_retry_timeout") * self.retry_timeout_exponent ** (failures - 1))
+        except OverflowError:
+            delay = longest
+        asked = error.retry_after if isinstance(error, AuthenticationError) else None
+        return max(delay * draw(), asked or 0.0)
+
+    @staticmethod
+    def _lifetime(token: Token, left: float) -> float:
+        if token.issued_at is None or token.expires_at is None:
+            return max(left, 0.0)
+        return max((token.expires_at - token.issued_at).total_seconds(), left, 0.0)
+
+    @staticmethod
+    def _asked_due(token: Token, now: datetime) -> float:
+        asked = token.extra.get("refresh_in")
+        if isinstance(asked, bool) or not isinstance(asked, (int, float)) or not 0 < asked < math.inf:
+            return math.inf
+        age = (now - token.issued_at).total_seconds() if token.issued_at else 0.0
+        return asked - age
+
+
+_POSITIVE = {
+    "initial_retry_timeout",
+    "max_retry_timeout",
+    "refresh_request_timeout",
+    "lifetime_safe_fraction",
+}
+
+
+def _checked(name: str, value: object) -> float | int:
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        raise ConfigurationError(f"{name} must be a finite number or a timedelta, not {type(value).__name__}")
+    if number < 0 or (number == 0 and name in _POSITIVE):
+        raise ConfigurationError(f"{name} must be {'more than' if name in _POSITIVE else 'at least'} 0")
+    if name in ("lifetime_safe_fraction", "jitter") and number > 1:
+        raise ConfigurationError(f"{name} is a share of the lifetime and must not be more than 1")
+    if name == "retry_timeout_exponent" and number < 1:
+        raise ConfigurationError("retry_timeout_exponent must be at least 1, or the back-off would shrink")
+    if name == "max_retries":
+        if not isinstance(number, int):
+            raise ConfigurationError("max_retries must be a whole number")
+        return number
+    return float(number)
