@@ -57,7 +57,7 @@ class Token:
     issued_at: datetime | None = None
     refresh_token: str | None = None
     scope: str | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, hash=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, hash=False)
     authorization: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
