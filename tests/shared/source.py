@@ -1,0 +1,63 @@
+"""The package as text: its modules, parsed and never imported."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tokenkit
+
+ROOT = Path(tokenkit.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file of the package; *name* is relative to the root: '' is the root, 'storage.file'."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.name == "__init__.py"
+
+    @property
+    def is_public(self) -> bool:
+        return not any(part.startswith("_") for part in self.name.split("."))
+
+    @property
+    def exported(self) -> list[str] | None:
+        """The literal list ``__all__``, or None."""
+        for node in self.tree.body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+                return list(ast.literal_eval(node.value))
+        return None
+
+    def imports(self) -> Iterator[tuple[str, ast.stmt]]:
+        """Yield each absolute dotted name that is imported, with its statement."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, node) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                origin = self._origin(node)
+                yield from ((f"{origin}.{alias.name}", node) for alias in node.names)
+
+    def _origin(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        here = ["tokenkit", *filter(None, self.name.split("."))]
+        package = here[: len(here) - node.level + self.is_package]
+        return ".".join([*package, *filter(None, [node.module])])
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules() -> list[Module]:
+    """Return every module of the package, sorted by name."""
+    paths = sorted(ROOT.rglob("*.py"))
+    return [Module(_name(path), path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths]

@@ -1,0 +1,169 @@
+"""The tree tells the truth: a module imports only from the floors below its own."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import source
+
+FLOORS = {
+    1: ["errors", "tokens", "clock", "_forks"],
+    2: ["policy", "options", "events", "codec", "contracts"],
+    3: ["fetchers", "storage"],
+    4: ["_renewal", "_shared"],
+    5: ["pipeline", "manager"],
+    6: ["auth", "session"],
+    7: ["config", "contrib", "cli", "testing"],
+    8: [""],
+}
+FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
+
+# What a module may import on its own floor, besides the private parts of its own folder.
+BESIDE = {
+    "tokens": ["errors"],
+    "fetchers.oauth2": ["fetchers.http"],
+    "session": ["auth"],
+    "cli": ["config"],
+}
+OPTIONAL = {
+    "cryptography",
+    "django",
+    "jwt",
+    "keyring",
+    "opentelemetry",
+    "prometheus_client",
+    "redis",
+    "tomli",
+}
+# The packages beyond the standard library that a floor may import. Floors left out: none.
+FOREIGN = {
+    3: {"requests", "urllib3", "filelock"} | OPTIONAL,
+    6: {"requests", "urllib3"},
+    7: {"requests", "urllib3", "pytest"} | OPTIONAL,
+}
+MODULES = source.modules()
+NAMES = {module.name for module in MODULES}
+IDS = [module.name or "tokenkit" for module in MODULES]
+TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
+
+each_module = pytest.mark.parametrize("module", MODULES, ids=IDS)
+each_test_file = pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+
+
+def floor(name: str) -> int:
+    return FLOOR_OF[name.split(".")[0]]
+
+
+def inner_imports(module: source.Module) -> Iterator[str]:
+    """Yield what *module* imports of the package, each as the longest name that is a module."""
+    for dotted, _ in module.imports():
+        top, *parts = dotted.split(".")
+        if top == "tokenkit":
+            tries = (".".join(parts[:length]) for length in range(len(parts), -1, -1))
+            yield next(name for name in tries if name in NAMES)
+
+
+def may_import(importer: source.Module, name: str) -> bool:
+    folder, _, leaf = name.rpartition(".")
+    own = importer.name if importer.is_package else importer.name.rpartition(".")[0]
+    if own and own.split(".")[0] == name.split(".")[0]:
+        facade, testing = importer.is_package, own.startswith("testing")
+        private = leaf.startswith("_") and folder == own
+        return facade or testing or private or name in BESIDE.get(importer.name, [])
+    return floor(name) < floor(importer.name) or name in BESIDE.get(importer.name, [])
+
+
+@each_module
+def test_a_module_has_a_floor(module: source.Module) -> None:
+    """A new module is put on a floor before anything else."""
+    assert module.name.split(".")[0] in FLOOR_OF
+
+
+@each_module
+def test_a_module_imports_only_from_lower_floors(module: source.Module) -> None:
+    """On its own floor it imports only what it is declared to stand on."""
+    wrong = {name for name in inner_imports(module) if not may_import(module, name)}
+    assert set() == wrong
+
+
+@each_module
+def test_the_package_never_imports_its_testing_kit(module: source.Module) -> None:
+    """The kit is shipped for users' tests; only its own modules know it."""
+    if not module.name.startswith("testing"):
+        assert [] == [name for name in inner_imports(module) if name.startswith("testing")]
+
+
+@each_module
+def test_a_floor_imports_only_its_foreign_packages(module: source.Module) -> None:
+    """Values and rules need the standard library alone; errors.py also derives from requests'."""
+    roots = {dotted.split(".")[0] for dotted, _ in module.imports()}
+    foreign = roots - sys.stdlib_module_names - {"tokenkit"}
+    allowed = {"requests"} if module.name == "errors" else FOREIGN.get(floor(module.name), set())
+    assert set() == foreign - allowed
+
+
+def test_errors_take_only_the_exceptions_of_requests() -> None:
+    """The tree of errors hangs below RequestException and needs nothing else of requests."""
+    errors = next(module for module in MODULES if module.name == "errors")
+    dotted = [name for name, _ in errors.imports() if name.split(".")[0] == "requests"]
+    assert [] == [name for name in dotted if not name.startswith("requests.exceptions")]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if FLOOR_OF.get(m.name.split(".")[0]) == 2])
+def test_rules_have_no_threads_and_no_sockets(module: source.Module) -> None:
+    """Floor 2 decides and declares; it neither waits nor talks."""
+    roots = {dotted.split(".")[0] for dotted, _ in module.imports()}
+    assert set() == roots & {"threading", "socket", "ssl", "subprocess", "http", "queue", "time"}
+
+
+def test_only_the_clock_reads_time() -> None:
+    """Whoever waits or measures is given a Clock; only a Token without `now` asks the wall."""
+    users = [m.name for m in MODULES for dotted, _ in m.imports() if dotted.split(".")[0] == "time"]
+    assert {"clock", "tokens"} == {name for name in users if not name.startswith("testing")}
+
+
+@each_module
+def test_no_block_hides_an_import_from_the_runtime(module: source.Module) -> None:
+    """A TYPE_CHECKING block would hide a cycle between floors."""
+    names = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
+    assert "TYPE_CHECKING" not in names | {dotted.split(".")[-1] for dotted, _ in module.imports()}
+
+
+@each_module
+def test_only_optional_packages_are_imported_in_functions(module: source.Module) -> None:
+    """Everything else stands at the top, where a reader looks for it."""
+    functions = [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)]
+    within = {id(inner) for function in functions for inner in ast.walk(function)}
+    late = {name.split(".")[0] for name, statement in module.imports() if id(statement) in within}
+    assert set() == late - OPTIONAL
+
+
+@each_module
+def test_a_module_is_read_in_one_sitting(module: source.Module) -> None:
+    """A module has at most 300 lines, and a function's body at most 40."""
+    assert len(module.path.read_text(encoding="utf-8").splitlines()) <= 300
+    functions = [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)]
+    assert [] == [function.name for function in functions if _body_length(function) > 40]
+
+
+def _body_length(function: ast.FunctionDef) -> int:
+    first = function.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    body = function.body[1:] if documented else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+@each_test_file
+def test_a_test_states_its_fact(path: Path) -> None:
+    """The docstring of each test says what is true of the package."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    tests = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+    assert [] == [test.name for test in tests if not ast.get_docstring(test)]
+
+
+def test_floors_are_numbered_without_a_gap() -> None:
+    """The floors of this file are those of the design, bottom first."""
+    assert all(upper == lower + 1 for lower, upper in pairwise(FLOORS))

@@ -1,0 +1,63 @@
+"""What the manual shows, runs."""
+
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pages
+import pytest
+import source
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.rst"))]
+MODULES = [module for module in source.modules() if ">>> " in module.path.read_text("utf-8")]
+# Not Python: the README's lines for a shell are run by .ci/run, figures and files are only shown.
+SHOWN = {"sh", "text", "toml", "ini"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+@each_page
+def test_the_code_of_a_page_runs(page: Path) -> None:
+    """The Python blocks of a page work one after the other, in a fresh interpreter."""
+    if not any(block.language == "python" for block in pages.blocks(page)):
+        return
+    done = subprocess.run(
+        [sys.executable, "-W", "error", pages.__file__, str(page)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+
+
+@each_page
+def test_a_page_says_what_its_blocks_are(page: Path) -> None:
+    """A block is Python, and run, or of a language that is only shown."""
+    assert set() == {block.language for block in pages.blocks(page)} - SHOWN - {"python"}
+
+
+@each_page
+def test_a_page_has_no_block_that_escapes(page: Path) -> None:
+    """A bare `::` block would be shown as Python and never run."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.suffix == ".rst" else []
+    assert [] == [line for line in lines if line.endswith("::") and not line.lstrip().startswith("..")]
+
+
+@each_page
+def test_a_page_includes_only_examples(page: Path) -> None:
+    """An included file is one of examples/, which the tests run."""
+    examples = REPOSITORY / "examples"
+    wrong = [path for path in pages.included(page) if examples not in path.parents]
+    assert [] == wrong
+    assert [] == [path for path in pages.included(page) if not path.is_file()]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_the_examples_in_docstrings_are_true(module: source.Module) -> None:
+    """A prompt in a docstring is followed by what Python prints."""
+    done = doctest.testmod(importlib.import_module(f"tokenkit.{module.name}".rstrip(".")))
+    assert 0 == done.failed

@@ -1,0 +1,66 @@
+"""Public means listed in an ``__all__``; the lists are compared with reality."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+import source
+
+import tokenkit
+
+MODULES = [module for module in source.modules() if module.is_public]
+LEAVES = [module for module in MODULES if not module.is_package]
+FACADES = [module for module in MODULES if module.is_package]
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def identify(module: source.Module) -> str:
+    return module.name or "tokenkit"
+
+
+def defined(module: source.Module) -> set[str]:
+    """Return the public names that *module* defines at its top; its logger is had by name."""
+    names: set[str] = set()
+    for node in module.tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in names if not name.startswith("_")} - {"logger"}
+
+
+@pytest.mark.parametrize("module", LEAVES, ids=identify)
+def test_a_module_lists_what_it_defines(module: source.Module) -> None:
+    """``__all__`` of a module is what it publicly defines, once each."""
+    assert module.exported is not None
+    assert sorted(defined(module)) == sorted(module.exported)
+
+
+@pytest.mark.parametrize("module", FACADES, ids=identify)
+def test_a_package_gives_what_it_lists(module: source.Module) -> None:
+    """Each name in the ``__all__`` of a package can be had from it, and is listed once."""
+    package = importlib.import_module(f"tokenkit.{module.name}".rstrip("."))
+    listed = module.exported or []
+    assert [] == [name for name in listed if not hasattr(package, name)]
+    assert len(set(listed)) == len(listed)
+
+
+def test_the_root_passes_on_public_names_only() -> None:
+    """A name of the root is the very name that its module lists."""
+    owned = {name for module in LEAVES for name in module.exported or []}
+    assert set() == set(tokenkit.__all__) - owned - {"__version__"}
+
+
+def test_the_root_is_small() -> None:
+    """The root has under 30 names."""
+    assert 0 < len(tokenkit.__all__) < 30
+
+
+@pytest.mark.parametrize("module", LEAVES, ids=identify)
+def test_the_reference_has_every_module(module: source.Module) -> None:
+    """A module with public names has its entry in the reference."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.rst"))
+    documented = {line.strip() for line in pages.splitlines()}
+    assert not module.exported or f".. automodule:: tokenkit.{module.name}" in documented
