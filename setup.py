@@ -33,7 +33,7 @@ TEST = [
     *OPENTELEMETRY,
     "opentelemetry-sdk>=1.20",
     # The runner.
-    "coverage[toml]>=7.12",
+    "coverage[toml]>=7.13",
     "pytest>=8.3",
     "pytest-randomly>=3.16",
     "pytest-timeout>=2.3",

@@ -61,3 +61,13 @@ def test_the_examples_in_docstrings_are_true(module: source.Module) -> None:
     """A prompt in a docstring is followed by what Python prints."""
     done = doctest.testmod(importlib.import_module(f"tokenkit.{module.name}".rstrip(".")))
     assert 0 == done.failed
+
+
+LOCKING = [module for module in source.modules() if "threading.Lock(" in module.path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("module", LOCKING, ids=lambda module: module.name)
+def test_the_manual_lists_every_lock(module: source.Module) -> None:
+    """A module that makes a lock stands in the table of locks, except for the testing kit's."""
+    page = (REPOSITORY / "docs" / "explanation" / "concurrency.rst").read_text(encoding="utf-8")
+    assert module.name.startswith("testing.") or f"``tokenkit.{module.name}``" in page
