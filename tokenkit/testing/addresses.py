@@ -1,0 +1,50 @@
+"""Where each endpoint of the identity provider is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+__all__ = ["Addresses"]
+
+
+class Addresses(ABC):
+    """The URLs of all endpoints, made from one."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of the metadata: :attr:`url`."""
+        return self.url
+
+    @property
+    def metadata_url(self) -> str:
+        """The metadata of RFC 8414; the OpenID Connect path answers the same."""
+        return f"{self.url}/.well-known/oauth-authorization-server"
+
+    @property
+    def token_url(self) -> str:
+        """The token endpoint."""
+        return f"{self.url}/token"
+
+    @property
+    def revoke_url(self) -> str:
+        """The revocation endpoint (RFC 7009)."""
+        return f"{self.url}/revoke"
+
+    @property
+    def introspect_url(self) -> str:
+        """The introspection endpoint (RFC 7662)."""
+        return f"{self.url}/introspect"
+
+    @property
+    def api_url(self) -> str:
+        """The protected resource, with a slash at the end."""
+        return f"{self.url}/api/"
+
+    def api(self, path: str) -> str:
+        """Return the URL of *path* below the protected resource."""
+        return self.api_url + path.lstrip("/")

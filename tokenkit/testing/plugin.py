@@ -1,0 +1,25 @@
+"""The pytest plugin: fixtures for tests of code that uses tokenkit. Installing the package registers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tokenkit.testing.clock import FakeClock
+from tokenkit.testing.idp import LocalIdP
+
+__all__ = ["fake_clock", "local_idp"]
+
+
+@pytest.fixture
+def local_idp() -> Iterator[LocalIdP]:
+    """A running :class:`~tokenkit.testing.LocalIdP` of the test's own, stopped after it."""
+    with LocalIdP() as idp:
+        yield idp
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """A :class:`~tokenkit.testing.FakeClock` of the test's own."""
+    return FakeClock()
