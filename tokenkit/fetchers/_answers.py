@@ -1,0 +1,97 @@
+"""What a token endpoint answered: refusals, JSON objects, and how long it asks to wait."""
+
+from __future__ import annotations
+
+import json
+import math
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+
+from tokenkit.clock import SystemClock
+from tokenkit.errors import MalformedResponseError, TokenEndpointError
+from tokenkit.fetchers._secrets import Scrubber
+
+__all__ = ["endpoint_error", "json_object", "refuse_error_object", "retry_after_seconds"]
+
+_MAX_RETRY_AFTER = 3600.0  # what is longer is a mistake, or an answer to give up on
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_TRANSIENT_CODES = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+_clock = SystemClock()
+
+
+def retry_after_seconds(response: requests.Response) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for, from 0 to an hour; None where it says nothing usable."""
+    text = response.headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(text) if not text or text[-1].isdigit() else _seconds_until(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - _clock.time()
+
+
+def json_object(response: requests.Response, step_name: str | None = None) -> dict[str, Any]:
+    """Return the JSON object in *response*.
+
+    Raises:
+        MalformedResponseError: There is none. Transient where there is nothing at all, as after a broken connection.
+    """
+    body = response.content
+    if not body.strip():
+        raise MalformedResponseError("the answer is empty", step_name=step_name, transient=True)
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None  # raised below: a JSONDecodeError keeps the body
+    if isinstance(answer, dict):
+        return answer
+    kind = Scrubber().clean(response.headers.get("Content-Type"), 60) or "no content type"
+    raise MalformedResponseError(f"the answer is not a JSON object ({kind})", step_name=step_name)
+
+
+def endpoint_error(response: requests.Response, scrubber: Scrubber, step_name: str | None) -> TokenEndpointError:
+    """Return the error that *response*, no success, stands for."""
+    try:
+        answer = json.loads(response.content)
+    except (ValueError, RecursionError):
+        answer = None
+    return _refusal(response, answer if isinstance(answer, dict) else {}, scrubber, step_name)
+
+
+def refuse_error_object(
+    response: requests.Response, answer: dict[str, Any], scrubber: Scrubber, step_name: str | None
+) -> None:
+    """Raise a :class:`TokenEndpointError` if *answer*, though a success by its status, is an error object."""
+    if answer.get("error") and "access_token" not in answer:
+        raise _refusal(response, answer, scrubber, step_name)
+
+
+def _refusal(
+    response: requests.Response, answer: dict[str, Any], scrubber: Scrubber, step_name: str | None
+) -> TokenEndpointError:
+    status = response.status_code
+    error = scrubber.clean(answer.get("error"), 64)
+    description = scrubber.clean(answer.get("error_description"))
+    message = f"the endpoint refused with status {status}"
+    message += "".join(f"{before}{text}" for before, text in ((" ", error), (": ", description)) if text)
+    return TokenEndpointError(
+        message + _hint(status),
+        status=status,
+        error=error,
+        error_description=description,
+        error_uri=scrubber.clean(answer.get("error_uri")),
+        step_name=step_name,
+        transient=status in _TRANSIENT_STATUSES or status >= 500 or error in _TRANSIENT_CODES,
+        retry_after=retry_after_seconds(response),
+    )
+
+
+def _hint(status: int) -> str:
+    if 300 <= status < 400:
+        return "; a token endpoint that redirects is not followed: is there a captive portal, or a wrong URL?"
+    return "; a proxy wants authentication" if status == 407 else ""

@@ -1,0 +1,249 @@
+"""One request to a token endpoint: time limits, retries, a bounded answer, and errors that carry no secret.
+
+An exception of requests keeps the request, and with it the form that was sent, so none ever leaves this module: its
+facts are copied into an error of ours, which is raised after the ``except`` block, where it has no context.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, final
+
+import requests
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
+from urllib3.util import Retry
+
+from tokenkit._forks import PerProcess
+from tokenkit.clock import SystemClock
+from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers._answers import endpoint_error, retry_after_seconds
+from tokenkit.fetchers._failures import Failure, describe
+from tokenkit.fetchers._secrets import Scrubber
+from tokenkit.fetchers._urls import host_of
+from tokenkit.fetchers._wire import NO_AUTH, deadline, new_session
+
+__all__ = ["Timeout", "TokenRequest", "Transport"]
+
+Timeout = float | tuple[float, float]
+
+_MAX_BODY = 1 << 20
+_RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_clock = SystemClock()
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class TokenRequest:
+    """What to send. Its repr shows none of it.
+
+    Args:
+        method: The HTTP method.
+        url: Where to.
+        headers: Header fields.
+        data: The parameters; a sequence as a value repeats its name.
+        content_type: 'form' or 'json'. GET and HEAD send the parameters in the query.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    content_type: str = "form"
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again once it may have arrived: not with a refresh token (RFC 9700 4.14.2)."""
+        return not self.data.get("refresh_token")
+
+    def parts(self) -> dict[str, Any]:
+        """Return the arguments that ``Session.request`` takes for it."""
+        headers = {"Accept": "application/json", **self.headers}
+        parts: dict[str, Any] = {"method": self.method, "url": self.url, "headers": headers}
+        if self.data:
+            in_body = "json" if self.content_type == "json" else "data"
+            parts["params" if self.method in ("GET", "HEAD") else in_body] = self.data
+        return parts
+
+
+@final
+class _Backoff(Retry):
+    """urllib3's retry policy, with a pause before the first retry too, and half of each pause left to chance."""
+
+    def get_backoff_time(self) -> float:
+        pause = self.backoff_factor * 2 ** max(0, len(self.history) - 1)
+        return float(min(self.backoff_max, pause) * random.uniform(0.5, 1))
+
+
+def _policy(retries: int | Retry | None) -> Retry:
+    if isinstance(retries, Retry):
+        return retries
+    if isinstance(retries, bool) or not isinstance(retries, (int, type(None))) or (retries or 0) < 0:
+        raise ConfigurationError("retries must be a whole number, at least 0, or an urllib3.util.Retry")
+    return _Backoff(
+        total=2 if retries is None else retries,
+        backoff_factor=0.4,
+        status_forcelist=_RETRIED_STATUSES,
+        allowed_methods=None,
+    )
+
+
+def _limits(timeout: Timeout) -> tuple[float, float, float]:
+    """Return the seconds for a connection, for one read, and for the whole of one try."""
+    pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    if len(pair) != 2 or not all(_is_duration(one) for one in pair):
+        raise ConfigurationError("timeout must be a number of seconds, more than 0, or a pair (connect, read) of them")
+    return pair[0], pair[1], sum(pair) if isinstance(timeout, tuple) else timeout
+
+
+def _is_duration(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]  # checked before
+
+
+@final
+class Transport:
+    """Sends token requests. Safe from any thread and after a fork.
+
+    Args:
+        timeout: Seconds for the connection and for each read; the whole of one try, its answer included, takes at
+            most their sum. A single number is a limit for the connection, each read, and the whole of one try.
+        verify: As for requests: whether to check certificates, or a path of trusted ones.
+        cert: A client certificate, as for requests.
+        proxies: Proxies by scheme; None: those of the environment.
+        session: A session to use; it is neither closed nor changed. None: a session of this transport's own.
+        retries: None: two more tries; a number of them; or a policy, taken as it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: Timeout = (3.05, 30),
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+        session: requests.Session | None = None,
+        retries: int | Retry | None = None,
+    ) -> None:
+        self._connect, self._read, self._total = _limits(timeout)
+        self._retry = _policy(retries)
+        # None lets a session of the user's decide; in our own it means the same as True.
+        self._options: dict[str, Any] = {"verify": None if verify is True else verify, "cert": cert}
+        self._options["proxies"] = dict(proxies) if proxies else None
+        self._session = session
+        self._own: PerProcess[requests.Session] = PerProcess(new_session)
+
+    def exchange(
+        self, build: Callable[[], TokenRequest], *, step_name: str | None, timeout: float | None = None
+    ) -> tuple[requests.Response, Scrubber]:
+        """Send what *build* makes until there is an answer, and return it.
+
+        Args:
+            build: Called for each try, so that each can have a new ``jti``.
+            step_name: What errors name.
+            timeout: Seconds for all tries together; None: each try has its own limit only.
+
+        Returns:
+            A success, whole and detached from its request, and what takes that request's secrets out of a text.
+
+        Raises:
+            TransportError: No answer; the last try's failure.
+            TokenEndpointError: The last answer was no success.
+            MalformedResponseError: The answer is larger than 1 MiB.
+        """
+        end = math.inf if timeout is None else _clock.monotonic() + timeout
+        retry = self._retry
+        while True:
+            request = build()
+            outcome = self._try(request, end)
+            again = _next_policy(retry, request, outcome)
+            if again is None or not self._pause(again, outcome, end):
+                break
+            retry = again
+        if isinstance(outcome, Failure):
+            raise outcome.error(step_name)
+        scrubber = Scrubber(request.headers, request.data)
+        if not 200 <= outcome.status_code < 300:
+            raise endpoint_error(outcome, scrubber, step_name)
+        return outcome, scrubber
+
+    def close(self) -> None:
+        """Close this process's own session; a later exchange opens another."""
+        session = self._own.pop()
+        if session is not None:
+            session.close()
+
+    def _try(self, request: TokenRequest, end: float) -> requests.Response | Failure:
+        now = _clock.monotonic()
+        if end <= now:
+            return Failure("late", f"no time was left to ask {host_of(request.url)}")
+        left = end - now
+        limit = min(end, now + self._total)
+        session = self._session or self._own.get()
+        try:
+            with (
+                deadline(limit),
+                session.request(
+                    **request.parts(),
+                    **self._options,
+                    timeout=(min(self._connect, left), min(self._read, left)),
+                    auth=NO_AUTH,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                return _whole(response, limit)
+        except (OSError, HTTPError, ValueError) as error:  # requests' own errors are OSErrors
+            return describe(error, host_of(request.url))
+
+    def _pause(self, policy: Retry, outcome: requests.Response | Failure, end: float) -> bool:
+        """Wait before the next try; False where that would take too long, for the caller to schedule."""
+        seconds = policy.get_backoff_time()
+        if policy.respect_retry_after_header and isinstance(outcome, requests.Response):
+            seconds = max(seconds, retry_after_seconds(outcome) or 0.0)
+        if seconds > self._total or _clock.monotonic() + seconds >= end:
+            return False
+        if seconds > 0:
+            _clock.nap(queue.SimpleQueue(), seconds)
+        return True
+
+
+def _next_policy(retry: Retry, request: TokenRequest, outcome: requests.Response | Failure) -> Retry | None:
+    """Return the policy for the next try, or None where this outcome is final."""
+    answer = error = None
+    if isinstance(outcome, Failure):
+        if outcome.kind not in ("connect", "read") or not (request.repeatable or outcome.kind == "connect"):
+            return None
+        error = ConnectTimeoutError("connect") if outcome.kind == "connect" else ProtocolError("read")
+    else:
+        status = outcome.status_code
+        if not request.repeatable or not retry.is_retry(request.method, status, "Retry-After" in outcome.headers):
+            return None
+        answer = urllib3.HTTPResponse(status=status)
+    try:
+        return retry.increment(request.method, "/", response=answer, error=error)
+    except HTTPError:  # used up, or a policy that takes no such error
+        return None
+
+
+def _whole(response: requests.Response, limit: float) -> requests.Response | Failure:
+    """Return a copy of *response* with its body read, and without the request that it answers."""
+    body = bytearray()
+    # What is there, not what was asked for: read() would wait until a chunk is full.
+    read = getattr(response.raw, "read1", response.raw.read)
+    while chunk := read(1 << 16, decode_content=True):
+        body += chunk
+        if len(body) > _MAX_BODY:
+            return Failure("size", "the answer is larger than 1 MiB")
+        if _clock.monotonic() > limit:
+            raise TimeoutError("the answer took too long")
+    copy = requests.Response()
+    copy.status_code, copy.reason, copy.headers = response.status_code, response.reason, response.headers
+    copy.encoding, copy.url = response.encoding, response.url.partition("?")[0]
+    copy.raw = BytesIO(bytes(body))
+    return copy

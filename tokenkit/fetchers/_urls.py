@@ -1,0 +1,61 @@
+"""Which URLs a token endpoint may have, and how they are named in messages."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+from tokenkit.errors import ConfigurationError
+
+__all__ = ["checked_url", "host_of", "is_loopback"]
+
+
+def checked_url(url: str, *, argument: str, allow_insecure: bool = False) -> str:
+    """Return *url* if a secret may be sent there.
+
+    Args:
+        url: An absolute URL.
+        argument: What to call it in an error.
+        allow_insecure: Whether ``http://`` may go beyond this machine.
+
+    Raises:
+        ConfigurationError: It is no http(s) URL, holds a user or a fragment, or would send secrets in the clear.
+    """
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"{argument} must be an absolute http:// or https:// URL")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(f"{argument} must not hold a user name or password; give them as arguments")
+    if parts.fragment:
+        raise ConfigurationError(f"{argument} must not have a fragment (RFC 6749 section 3.2)")
+    if parts.scheme == "http" and not allow_insecure and not is_loopback(parts.hostname):
+        raise ConfigurationError(
+            f"{argument} is http:// to {parts.hostname}, which would send secrets in the clear; "
+            "use https://, or allow_insecure=True"
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether *host* is this machine by its very name: 127.0.0.0/8, ::1 or localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def host_of(url: str) -> str:
+    """Return the host, and port if one is given, of *url*: all of it that a message may show."""
+    parts = _split(url)
+    return parts.netloc.rpartition("@")[2] if parts else "?"
+
+
+def _split(url: str) -> SplitResult | None:
+    if not isinstance(url, str) or any(character <= " " or character == "\x7f" for character in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # parsed on access, and may be out of range
+    except ValueError:
+        return None
+    return parts

@@ -1,0 +1,160 @@
+"""Connections that keep a deadline to the letter, for token endpoints.
+
+requests and urllib3 limit each read, so a peer that sends one byte in time, again and again, outlives any limit.
+Here the deadline is looked at before each read from the socket, headers included. An answer that ends inside its
+headers is an error too: ``http.client`` would hand over what came, with the last value cut short.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import math
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, final
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from tokenkit.clock import SystemClock
+
+__all__ = ["NO_AUTH", "NoAuth", "deadline", "new_session"]
+
+_clock = SystemClock()
+_deadline: ContextVar[float] = ContextVar("tokenkit_wire_deadline", default=math.inf)
+
+
+@contextmanager
+def deadline(moment: float) -> Iterator[None]:
+    """Make every answer that is read inside this context, in this thread, end by *moment* on the monotonic clock."""
+    before = _deadline.set(moment)
+    try:
+        yield
+    finally:
+        _deadline.reset(before)
+
+
+@final
+class NoAuth(AuthBase):
+    """Sends a request as it is. Given as ``auth=``, it keeps requests from looking into ``.netrc``."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+NO_AUTH = NoAuth()
+
+
+class _TimedSocket(io.RawIOBase):
+    """A socket's bytes, each read of which gets no more time than the deadline leaves."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._per_read = sock.gettimeout()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = _deadline.get() - _clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        if left != math.inf:
+            self._sock.settimeout(left if self._per_read is None else min(left, self._per_read))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _HeadReader(io.BufferedReader):
+    """A buffered reader that takes an end inside the headers for what it is: a broken connection."""
+
+    lines = 0
+    in_head = True
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(-1 if size is None else size)
+        if self.in_head:
+            ended = not line.endswith(b"\n") and len(line) != size
+            if ended and (line or self.lines):  # no line at all is for http.client to name
+                raise ConnectionResetError("the answer ended inside its headers")
+            self.lines += 1
+        return line
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        raw = self.fp.detach()  # the socket's own reader, as makefile() wraps it
+        self._head = _HeadReader(_TimedSocket(raw, sock))
+        self.fp = self._head
+
+    def begin(self) -> None:
+        super().begin()
+        self._head.in_head = False
+        # urllib3 would log what could not be parsed, and that may be a token.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _TLSConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """requests' own adapter on the connections above. SOCKS proxies keep their own kind."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_timed_pools(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            _use_timed_pools(manager)
+        return manager
+
+
+def _use_timed_pools(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        # Even where redirects are not followed, requests works out the next request and reads the whole body for it.
+        return None
+
+
+def new_session() -> requests.Session:
+    """Return a session that keeps :func:`deadline`, follows no redirect, retries nothing and stores no cookie."""
+    session = _Session()
+    # The next request is a token's lifetime away: a kept connection would be dead by then, and a refresh token
+    # must not be spent on finding that out.
+    session.headers["Connection"] = "close"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for prefix in ("http://", "https://"):
+        session.mount(prefix, _Adapter(max_retries=0))
+    return session

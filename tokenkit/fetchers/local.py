@@ -1,0 +1,205 @@
+"""Fetchers that ask no network: a token at hand, a function, an environment variable, a storage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
+from typing import ClassVar, final
+
+from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage, takes_context
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.fetchers._arguments import check_step
+from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit.tokens import Token
+
+__all__ = ["CallableTokenFetcher", "EnvTokenFetcher", "StaticTokenFetcher", "StoredTokenFetcher"]
+
+
+@final
+@dataclass(eq=False, repr=False)
+class StaticTokenFetcher(SecretKeeper, TokenFetcher):
+    """Returns the token it was given, for as long as that is valid.
+
+    Args:
+        token: A :class:`Token`, or an access token as a string.
+        name: The step's name.
+        depends_on: The names of steps to fetch first.
+        ttl: A lifetime, counted from the token's issue, or from each fetch where that is unknown; None: the
+            token's own.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    token: Token | str
+    _: KW_ONLY
+    name: str = "static"
+    depends_on: Sequence[str] = ()
+    ttl: timedelta | None = None
+
+    secret_arguments: ClassVar[tuple[str, ...]] = ("token",)
+
+    def __post_init__(self) -> None:
+        self.depends_on = check_step(self.name, self.depends_on, self.ttl)
+        if not isinstance(self.token, Token):
+            try:
+                self.token = Token(self.token)
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from None
+
+    def __repr__(self) -> str:
+        return f"<StaticTokenFetcher {self.name!r}>"
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        assert isinstance(self.token, Token)
+        token = self.token.with_ttl(self.ttl)
+        if token.is_expired():
+            raise AuthenticationError("the static token is expired", step_name=self.name)
+        return token
+
+
+@final
+@dataclass(eq=False, repr=False)
+class CallableTokenFetcher(TokenFetcher):
+    """Returns what a function returns. It is safe from any thread if the function is.
+
+    Args:
+        function: Returns a :class:`Token`; called with the :class:`FetchContext` if it takes one. What it raises goes
+            on as it is.
+        name: The step's name.
+        depends_on: The names of the steps whose tokens the function reads from its context.
+        ttl: A lifetime that overrides the token's; None: the token's own.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    function: Callable[[FetchContext], Token] | Callable[[], Token]
+    _: KW_ONLY
+    name: str = "callable"
+    depends_on: Sequence[str] = ()
+    ttl: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        self.depends_on = check_step(self.name, self.depends_on, self.ttl)
+        if not callable(self.function):
+            raise ConfigurationError("function must be callable")
+
+    def __repr__(self) -> str:
+        return f"<CallableTokenFetcher {self.name!r}>"
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Call the function.
+
+        Raises:
+            MalformedResponseError: It returned something else than a token.
+        """
+        arguments = (FetchContext() if context is None else context,) if takes_context(self.function) else ()
+        token: object = self.function(*arguments)
+        if not isinstance(token, Token):
+            kind = type(token).__name__
+            raise MalformedResponseError(f"the function returned {kind}, not a Token", step_name=self.name)
+        return token.with_ttl(self.ttl)
+
+
+@final
+@dataclass(eq=False, repr=False)
+class EnvTokenFetcher(TokenFetcher):
+    """Returns the token in an environment variable, read at each fetch.
+
+    Where the token is a JWT, its ``exp`` claim says when it expires.
+
+    Args:
+        variable: The variable's name.
+        name: The step's name.
+        depends_on: The names of steps to fetch first.
+        ttl: A lifetime, counted from each fetch; None: the token's own, where it is a JWT, else for ever.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    variable: str
+    _: KW_ONLY
+    name: str = "env"
+    depends_on: Sequence[str] = ()
+    ttl: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        self.depends_on = check_step(self.name, self.depends_on, self.ttl)
+        if not isinstance(self.variable, str) or not self.variable or "=" in self.variable:
+            raise ConfigurationError("variable must be the name of an environment variable")
+
+    def __repr__(self) -> str:
+        return f"<EnvTokenFetcher {self.name!r} from {self.variable}>"
+
+    @property
+    def cache_key(self) -> str:
+        return f"{self.name}:env:{self.variable}"
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Read the variable.
+
+        Raises:
+            AuthenticationError: It is not set, or empty.
+            MalformedResponseError: What it holds is no token, or an expired one.
+        """
+        text = os.environ.get(self.variable, "").strip()
+        if not text:
+            message = f"the environment variable {self.variable} is not set, or empty"
+            raise AuthenticationError(message, step_name=self.name)
+        try:
+            return Token.from_response({"access_token": text}, ttl=self.ttl)
+        except MalformedResponseError as error:
+            failure = error
+        failure.step_name = self.name
+        raise failure
+
+
+@final
+@dataclass(eq=False, repr=False)
+class StoredTokenFetcher(TokenFetcher):
+    """Returns the token that another program keeps in a storage. It only reads, and does not close the storage.
+
+    Args:
+        storage: Where the token is.
+        key: Under which key.
+        name: The step's name.
+        depends_on: The names of steps to fetch first.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    storage: TokenStorage
+    key: str
+    _: KW_ONLY
+    name: str = "stored"
+    depends_on: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.depends_on = check_step(self.name, self.depends_on, None)
+        if not isinstance(self.key, str) or not self.key:
+            raise ConfigurationError("key must be a string, and not empty")
+
+    def __repr__(self) -> str:
+        return f"<StoredTokenFetcher {self.name!r} from {type(self.storage).__name__}>"
+
+    @property
+    def cache_key(self) -> str:
+        return f"{self.name}:stored:{self.key}"
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Read the storage.
+
+        Raises:
+            AuthenticationError: There is no token under the key, or an expired one; it may come yet (``transient``).
+            StorageError: The storage failed.
+        """
+        token = self.storage.get(self.key)
+        if token is None or token.is_expired():
+            state = "no token" if token is None else "an expired token"
+            raise AuthenticationError(f"the storage has {state} under its key", step_name=self.name, transient=True)
+        return token
