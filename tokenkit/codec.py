@@ -1,19 +1,25 @@
-"""A token as JSON text, for storages. Versioned, readable by any language, and never pickle."""
+"""A token as JSON text, for storages. Versioned, readable by any language, and never pickle.
+
+What all storages decide alike is here too, since they must not import one another: whether an entry is the one
+that a caller expects, and how long it is kept.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 from typing import final
 
 from tokenkit.errors import StorageError
 from tokenkit.tokens import Token
 
-__all__ = ["EntryReader", "decode", "encode"]
+__all__ = ["EntryReader", "decode", "encode", "matches", "retention"]
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_REFRESH_TOKEN_LIFETIME = 30 * 24 * 3600  # seconds; where the endpoint does not say
 
 
 def encode(token: Token) -> str:
@@ -40,7 +46,41 @@ def decode(text: str | bytes) -> Token:
             raise StorageError("the entry is of another version")
         return Token.from_dict(entry["token"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StorageError(f"the entry is not a token ({type(error).__name__})") from None
+        problem = type(error).__name__
+    # Raised out here: a JSONDecodeError has the whole entry in its `doc`, and must not even be the context.
+    raise StorageError(f"the entry is not a token ({problem})")
+
+
+def matches(stored: Token | None, expected: Token | None) -> bool:
+    """Return whether *stored*, as read from an entry, is what became of *expected* when it was written."""
+    if stored is None or expected is None:
+        return stored is expected
+    return stored == expected or stored == decode(encode(expected))
+
+
+def retention(token: Token, now: float) -> int | None:
+    """Return for how many whole seconds from *now* a storage keeps *token*, at least 1; None: without end.
+
+    A refresh token outlives its access token: by ``refresh_expires_in`` where the endpoint says so, as Keycloak does,
+    else by 30 days. Rounded up with a second to spare, since caches cut fractions off and an early loss costs a fetch.
+
+    Args:
+        token: What is stored.
+        now: Wall time in seconds since the epoch.
+    """
+    if token.expires_at is None:
+        return None
+    until = token.expires_at.timestamp()
+    if token.refresh_token is not None:
+        until = max(until, _refresh_expiry(token, now))
+    return math.ceil(max(until - now, 0.0)) + 1
+
+
+def _refresh_expiry(token: Token, now: float) -> float:
+    lifetime = token.extra.get("refresh_expires_in")
+    if isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)) or not 0 < lifetime < math.inf:
+        return now + _REFRESH_TOKEN_LIFETIME  # Keycloak's 0 means 'no limit', which is nobody's promise
+    return (token.issued_at.timestamp() if token.issued_at else now) + lifetime
 
 
 @final
@@ -61,9 +101,13 @@ class EntryReader:
         try:
             token = decode(text)
         except StorageError as error:
-            if key not in self._reported:
-                self._reported.add(key)
-                logger.warning("%s: an entry is ignored until it is overwritten: %s", self._where, error)
+            self.reject(key, error.message)
             return None
         self._reported.discard(key)
         return token
+
+    def reject(self, key: str, reason: str) -> None:
+        """Log once that the entry under *key* counts as absent because of *reason*, which must quote none of it."""
+        if key not in self._reported:
+            self._reported.add(key)
+            logger.warning("%s: an entry is ignored until it is overwritten: %s", self._where, reason)
