@@ -1,0 +1,130 @@
+"""One file, one entry: read only if it can be trusted, and written so that no reader ever sees half of one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from tokenkit.errors import StorageError
+from tokenkit.storage._directory import is_ours_alone
+
+__all__ = ["UntrustedEntryError", "read_entry", "remove_leftovers", "sync_directory", "write_entry"]
+
+_MAX_SIZE = 1024 * 1024  # bytes; a token is some kilobytes
+_MODE = stat.S_IRUSR | stat.S_IWUSR
+# O_NONBLOCK: to open a FIFO for reading would wait for its writer. Windows has none of these flags.
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_NOT_OURS = (errno.ELOOP, errno.EACCES, errno.ENXIO)  # a symlink; another user's; a socket
+
+
+class UntrustedEntryError(StorageError):
+    """What is there is not an entry that this user wrote; the message says why."""
+
+
+def read_entry(path: Path) -> bytes | None:
+    """Return what the file *path* holds; None where there is none.
+
+    Raises:
+        UntrustedEntryError: It is no regular file, another user's, open to others, or too large.
+        OSError: It cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _SAFELY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        reason = f"it cannot be opened as a file of this user ({errno.errorcode[error.errno]})"
+        raise UntrustedEntryError(reason) from None
+    try:
+        _verify(os.fstat(descriptor))  # of what was opened: the path may name another file by now
+        return _read_all(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _verify(facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise UntrustedEntryError("it is not a regular file")
+    if not is_ours_alone(facts):
+        raise UntrustedEntryError("others may read it, or another user owns it")
+    if facts.st_size > _MAX_SIZE:
+        raise UntrustedEntryError("it is larger than 1 MiB")
+
+
+def _read_all(descriptor: int) -> bytes:
+    content = b""
+    while len(content) <= _MAX_SIZE:  # it cannot grow: entries are replaced, never appended to
+        chunk = os.read(descriptor, _MAX_SIZE)
+        if not chunk:
+            break
+        content += chunk
+    return content
+
+
+def write_entry(path: Path, content: bytes) -> None:
+    """Put *content* under *path*, whole or not at all, whatever was there and whenever the process dies.
+
+    Raises:
+        OSError: It could not be written; the old entry is still there.
+        StorageError: It is too large to be read again.
+    """
+    if len(content) > _MAX_SIZE:
+        raise StorageError("the token is larger than 1 MiB")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+    try:
+        _write_new(temporary, content)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, _MODE)
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, _MODE)  # the umask may have taken even the owner's bits
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)  # before the rename: a crash of the machine must not leave an empty file by this name
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and removals in *directory* outlast a crash of the machine, where the system can."""
+    with suppress(OSError):  # some network file systems, and Windows, know no such thing
+        descriptor = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporary files that dead processes left in *directory*."""
+    for path in directory.glob(".*.tmp"):
+        owner = path.name.split(".")[-3]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # there os.kill would end the process instead of asking for it
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
