@@ -13,7 +13,7 @@ FLOORS = {
     1: ["errors", "tokens", "clock", "_forks"],
     2: ["policy", "options", "events", "codec", "contracts"],
     3: ["fetchers", "storage"],
-    4: ["_renewal", "_shared"],
+    4: ["_asking", "_renewal", "_shared", "_steps"],
     5: ["pipeline", "manager"],
     6: ["auth", "session"],
     7: ["config", "contrib", "cli", "testing"],
@@ -25,6 +25,7 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 BESIDE = {
     "tokens": ["errors"],
     "fetchers.oauth2": ["fetchers.http"],
+    "_shared": ["_asking"],
     "session": ["auth"],
     "cli": ["config"],
 }

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import source
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.rst"))]
 MODULES = [module for module in source.modules() if ">>> " in module.path.read_text("utf-8")]
+LOCKS = re.compile(r"threading\.(R?Lock|Condition|Semaphore)\(|PerProcess\(threading")
+LOCKING = [m for m in source.modules() if LOCKS.search(m.path.read_text("utf-8"))]
 # Not Python: the README's lines for a shell are run by .ci/run, figures and files are only shown.
 SHOWN = {"sh", "text", "toml", "ini"}
 
@@ -61,9 +64,6 @@ def test_the_examples_in_docstrings_are_true(module: source.Module) -> None:
     """A prompt in a docstring is followed by what Python prints."""
     done = doctest.testmod(importlib.import_module(f"tokenkit.{module.name}".rstrip(".")))
     assert 0 == done.failed
-
-
-LOCKING = [module for module in source.modules() if "threading.Lock(" in module.path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("module", LOCKING, ids=lambda module: module.name)

@@ -13,6 +13,7 @@ import tokenkit.testing
 MODULES = [module for module in source.modules() if module.is_public]
 LEAVES = [module for module in MODULES if not module.is_package]
 FACADES = [module for module in MODULES if module.is_package]
+TYPE_VARIABLES = {"TypeVar", "ParamSpec"}
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -28,6 +29,8 @@ def defined(module: source.Module) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) in TYPE_VARIABLES:
+                continue
             names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return {name for name in names if not name.startswith("_")} - {"logger"}
 
