@@ -14,7 +14,7 @@ FLOORS = {
     2: ["policy", "options", "events", "codec", "contracts"],
     3: ["fetchers", "storage"],
     4: ["_asking", "_renewal", "_shared", "_steps"],
-    5: ["pipeline", "manager"],
+    5: ["pipeline", "_engine", "manager"],
     6: ["auth", "session"],
     7: ["config", "contrib", "cli", "testing"],
     8: [""],
@@ -26,6 +26,7 @@ BESIDE = {
     "tokens": ["errors"],
     "fetchers.oauth2": ["fetchers.http"],
     "_shared": ["_asking"],
+    "manager": ["_engine"],
     "session": ["auth"],
     "cli": ["config"],
 }
