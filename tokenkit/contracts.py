@@ -24,16 +24,19 @@ class FetchContext(Mapping[str, Token]):
 
     Args:
         tokens: The tokens; copied.
-        timeout: Seconds left for this fetch when the context was made. None: no limit.
+        timeout: Seconds left for this fetch. None: no limit.
     """
 
-    __slots__ = ("_tokens", "timeout")
-
-    timeout: float | None
+    __slots__ = ("_timeout", "_tokens")
 
     def __init__(self, tokens: Mapping[str, Token] = MappingProxyType({}), *, timeout: float | None = None) -> None:
         self._tokens = dict(tokens)
-        self.timeout = timeout
+        self._timeout = timeout
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that were left for this fetch when the context was made; None: no limit."""
+        return self._timeout
 
     def __getitem__(self, name: str) -> Token:
         return self._tokens[name]
@@ -192,15 +195,17 @@ class TokenStorage(ABC):
 
 
 def takes_context(function: Callable[..., Any], positional: int = 0) -> bool:
-    """Return whether *function* can be called with a context after *positional* other arguments.
+    """Return whether *function* is to be called with a context after *positional* other arguments.
 
-    Asked once per function, so that users may leave out a parameter they do not need.
+    It is where the parameter in that place is required or is called ``context``, and where there is ``*args``. An
+    optional parameter of another name is the function's own affair. Asked once per function.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin without a signature: call it plainly
         return False
-    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
-        return True
     by_place = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    return len(by_place) > positional
+    if len(by_place) > positional:
+        place = by_place[positional]
+        return place.default is place.empty or place.name == "context"
+    return any(one.kind is one.VAR_POSITIONAL for one in parameters)

@@ -52,8 +52,10 @@ class TokenKitError(RequestException):
         self.message = message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        facts = {name: value for name, value in vars(self).items() if name not in ("request", "response")}
-        return type(self)._rebuild, (self.message, facts)
+        return type(self)._rebuild, (self.message, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("request", "response")}
 
     @classmethod
     def _rebuild(cls: type[_E], message: str, facts: dict[str, Any]) -> _E:
@@ -180,7 +182,6 @@ def own_copy(error: _E) -> _E:
     Raising writes the traceback and the context into the exception object, so one instance raised in two threads
     would mix their stories.
     """
-    _, arguments = error.__reduce__()
-    copy = type(error)._rebuild(*arguments)
+    copy = type(error)._rebuild(error.message, error._facts())  # not copy.copy(), which a subclass may have changed
     copy.__cause__ = error.__cause__
     return copy

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from tokenkit.errors import ConfigurationError
 
@@ -22,6 +22,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_N = TypeVar("_N", int, float)
+
 OPTION_RENEW_REQUIRED: Final = "token_renew_required"
 OPTION_RENEW_SYNCHRONOUS: Final = "token_renew_synchronous"
 OPTION_REPORT_ERROR: Final = "token_renew_report_error"
@@ -30,7 +32,7 @@ OPTION_MAX_RETRIES: Final = "max_fetch_token_retries"
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FetchOptions:
     """How one call for a token is to be treated.
 
@@ -53,15 +55,16 @@ class FetchOptions:
     max_retries: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("renew_required", "renew_synchronous", "report_error"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"{name} must be True or False")
         limit = self.renew_request_timeout
         if isinstance(limit, timedelta):
             limit = limit.total_seconds()
             object.__setattr__(self, "renew_request_timeout", limit)
-        if limit is not None and not _is_number(limit, above=0):
+        if limit is not None and not _is_timeout(limit):
             raise ConfigurationError("renew_request_timeout must be a finite number of seconds, more than 0")
-        if self.max_retries is not None and (
-            not _is_number(self.max_retries, above=-1) or not isinstance(self.max_retries, int)
-        ):
+        if self.max_retries is not None and not _is_count(self.max_retries):
             raise ConfigurationError("max_retries must be a whole number, at least 0")
 
     @classmethod
@@ -80,33 +83,37 @@ class FetchOptions:
             return options
         if not isinstance(options, Mapping):
             raise ConfigurationError(f"options must be FetchOptions or a mapping, not {type(options).__name__}")
-        retries = _parsed(options, OPTION_MAX_RETRIES, above=-1)
         return cls(
             renew_required=bool(options.get(OPTION_RENEW_REQUIRED, False)),
             renew_synchronous=bool(options.get(OPTION_RENEW_SYNCHRONOUS, False)),
             report_error=bool(options.get(OPTION_REPORT_ERROR, True)),
-            renew_request_timeout=_parsed(options, OPTION_RENEW_REQUEST_TIMEOUT, above=0),
-            max_retries=None if retries is None else int(retries),
+            renew_request_timeout=_parsed(options, OPTION_RENEW_REQUEST_TIMEOUT, float, _is_timeout),
+            max_retries=_parsed(options, OPTION_MAX_RETRIES, int, _is_count),
         )
 
 
 _DEFAULT = FetchOptions()
 
 
-def _is_number(value: object, *, above: float) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > above  # type: ignore[arg-type,operator]  # checked above
+def _is_timeout(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
-def _parsed(options: Mapping[str, str], name: str, *, above: float) -> float | None:
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _parsed(
+    options: Mapping[str, str], name: str, parse: Callable[[str], _N], is_valid: Callable[[_N], bool]
+) -> _N | None:
     text = options.get(name)
     if text is None or text == "":
         return None
     try:
-        number = float(text)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not _is_number(number, above=above):
+        number = parse(text)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or not is_valid(number):
         logger.warning("option %s is not a usable number and is ignored", name)
         return None
     return number

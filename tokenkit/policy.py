@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.tokens import Token
@@ -15,6 +16,7 @@ from tokenkit.tokens import Token
 __all__ = ["RefreshPolicy", "Window"]
 
 _MARGIN_SHARE = 1 / 20  # of the lifetime: so that a margin made for hours leaves a 5-second token usable
+_LEAST_DUE_WINDOW = 1.0  # seconds between due and expired, or that share of the lifetime, if it is less
 
 
 class Window(NamedTuple):
@@ -27,13 +29,14 @@ class Window(NamedTuple):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RefreshPolicy:
     """How eagerly tokens are renewed. All durations are seconds, or timedeltas, which become seconds.
 
     Args:
         lifetime_safe_fraction: The share of its lifetime after which a token is due.
-        jitter: The largest share of its lifetime by which that moment is drawn forward at random.
+        jitter: The largest share of its lifetime by which that moment is drawn forward at random; less than
+            ``lifetime_safe_fraction``, or some tokens would be due from the start.
         expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime.
         initial_safety_margin: A token found in the storage at the start with less left is due. None: as any other.
         initial_retry_timeout: The back-off after a first failure.
@@ -70,13 +73,24 @@ class RefreshPolicy:
             object.__setattr__(self, one.name, _checked(one.name, value))
         if self.seconds("max_retry_timeout") < self.seconds("initial_retry_timeout"):
             raise ConfigurationError("max_retry_timeout must not be less than initial_retry_timeout")
+        if self.jitter >= self.lifetime_safe_fraction:
+            raise ConfigurationError(
+                "jitter must be less than lifetime_safe_fraction, or a new token may be due at once"
+            )
 
     def seconds(self, name: str) -> float:
-        """Return the duration called *name* as seconds; None as infinity's opposite, 0."""
+        """Return the duration called *name* in seconds; 0 where it is None."""
         value = getattr(self, name)
         return 0.0 if value is None else float(value)
 
-    def window(self, token: Token, now: datetime, draw: Callable[[], float] = random.random) -> Window:
+    def window(
+        self,
+        token: Token,
+        now: datetime,
+        draw: Callable[[], float] = random.random,
+        *,
+        just_fetched: bool = False,
+    ) -> Window:
         """Return when *token* will be due and expired, seen from *now*.
 
         There is always a while between the two. An endpoint's ``refresh_in`` is taken as it is.
@@ -85,24 +99,35 @@ class RefreshPolicy:
             token: Any token.
             now: Aware wall time.
             draw: Gives the random share of the jitter, from 0 to 1.
+            just_fetched: The source gave it now and has no better one: where it would be due at once, what is left
+                of its life counts as the whole, so that a source with a cache of its own is not asked in a loop.
         """
+        window = self._window(token, now, draw)
+        if not just_fetched or window.due_in > 0:
+            return window
+        left = replace(token, issued_at=None, extra={})
+        due_in, usable_for = self._window(left, now, draw)
+        return Window(max(due_in, self.seconds("min_renewal_interval")), usable_for)
+
+    def _window(self, token: Token, now: datetime, draw: Callable[[], float]) -> Window:
         left = token.expires_in(now)
         if left is None:
             return Window(self._asked_due(token, now), math.inf)
         lifetime = self._lifetime(token, left)
-        margin = min(self.seconds("expiry_margin"), lifetime * _MARGIN_SHARE)
-        age = lifetime - left
+        usable_for = left - self._margin(lifetime)
         due_in = self._asked_due(token, now)
         if due_in == math.inf:
+            age = lifetime - left
             due_in = lifetime * (self.lifetime_safe_fraction - self.jitter * draw()) - age
-        return Window(min(due_in, left - 2 * margin), left - margin)
+        due_window = max(self._margin(lifetime), min(_LEAST_DUE_WINDOW, lifetime * _MARGIN_SHARE))
+        return Window(min(due_in, usable_for - due_window), usable_for)
 
     def is_usable(self, token: Token, now: datetime) -> bool:
         """Return whether *token* may still be sent at *now*."""
         left = token.expires_in(now)
         if left is None:
             return True
-        return left > min(self.seconds("expiry_margin"), self._lifetime(token, left) * _MARGIN_SHARE)
+        return left > self._margin(self._lifetime(token, left))
 
     def retry_delay(
         self, failures: int, error: BaseException | None, draw: Callable[[], float] = random.random
@@ -128,6 +153,9 @@ class RefreshPolicy:
         asked = error.retry_after if isinstance(error, AuthenticationError) else None
         return max(delay * draw(), asked or 0.0)
 
+    def _margin(self, lifetime: float) -> float:
+        return min(self.seconds("expiry_margin"), lifetime * _MARGIN_SHARE)
+
     @staticmethod
     def _lifetime(token: Token, left: float) -> float:
         if token.issued_at is None or token.expires_at is None:
@@ -136,11 +164,15 @@ class RefreshPolicy:
 
     @staticmethod
     def _asked_due(token: Token, now: datetime) -> float:
-        asked = token.extra.get("refresh_in")
-        if isinstance(asked, bool) or not isinstance(asked, (int, float)) or not 0 < asked < math.inf:
+        asked: Any = token.extra.get("refresh_in")
+        try:
+            seconds = math.nan if isinstance(asked, bool) else float(asked)
+        except (TypeError, ValueError, OverflowError):  # absent, or nothing that can be read
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
             return math.inf
         age = (now - token.issued_at).total_seconds() if token.issued_at else 0.0
-        return asked - age
+        return seconds - age
 
 
 _POSITIVE = {
@@ -153,7 +185,7 @@ _POSITIVE = {
 
 def _checked(name: str, value: object) -> float | int:
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= sys.float_info.max:
         raise ConfigurationError(f"{name} must be a finite number or a timedelta, not {type(value).__name__}")
     if number < 0 or (number == 0 and name in _POSITIVE):
         raise ConfigurationError(f"{name} must be {'more than' if name in _POSITIVE else 'at least'} 0")

@@ -22,7 +22,9 @@ from tokenkit.errors import MalformedResponseError
 
 __all__ = ["Token"]
 
-_ISO_8601 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(?:([Zz])|([+-]\d\d):?(\d\d))\Z")
+_ISO_8601 = re.compile(
+    r"\s*(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(?:[Zz]|([+-]\d\d)(?::?(\d\d))?)\s*\Z", re.ASCII
+)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
 _TOKEN_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # an auth-scheme: RFC 9110 section 11.1
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -115,24 +117,18 @@ class Token:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, secrets included; datetimes as ISO 8601, absent fields left out."""
-        fields: dict[str, Any] = {"access_token": self.access_token, "token_type": self.token_type}
+        fields: dict[str, Any] = {name: getattr(self, name) for name in _DICT_FIELDS}
         for name in ("expires_at", "issued_at"):
-            moment = getattr(self, name)
-            if moment is not None:
-                fields[name] = moment.isoformat()
-        for name in ("refresh_token", "scope"):
-            if getattr(self, name) is not None:
-                fields[name] = getattr(self, name)
-        if self.extra:
-            fields["extra"] = dict(self.extra)
-        return fields
+            fields[name] = fields[name] and fields[name].isoformat()
+        fields["extra"] = dict(self.extra) or None
+        return {name: value for name, value in fields.items() if value is not None}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Token:
         """Return the token that :meth:`to_dict` described.
 
         Raises:
-            ValueError: A field is missing, of the wrong type, or not one of a token; no value is quoted.
+            ValueError: A field that a token needs is missing, or one is unusable; no value is quoted.
         """
         try:
             known = {name: fields[name] for name in _DICT_FIELDS if fields.get(name) is not None}
@@ -144,7 +140,9 @@ class Token:
                     raise TypeError(name)
             return cls(**known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not a token's fields ({type(error).__name__})") from None
+            problem = type(error).__name__
+        # Raised out here, so that an error that quotes a value is not even its context.
+        raise ValueError(f"not a token's fields ({problem})")
 
     @classmethod
     def from_response(
@@ -171,6 +169,8 @@ class Token:
             MalformedResponseError: There is no usable token in it; no value is quoted.
         """
         moment = _moment(now)
+        if not isinstance(answer, Mapping):
+            raise MalformedResponseError("the answer is not an object with fields")
         try:
             token = cls(
                 access_token=answer["access_token"],
@@ -206,7 +206,10 @@ def _as_utc(name: str, moment: datetime | None) -> datetime | None:
         return None
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise ValueError(f"{name} must be an aware datetime; a naive one has no meaning here")
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError(f"{name} is outside the years 1 to 9999 in UTC") from None
 
 
 def _canonical_type(token_type: Any) -> str:
@@ -260,18 +263,24 @@ def _lifetime(name: str, value: Any) -> float:
 
 
 def _instant(name: str, value: Any) -> datetime:
-    if _number(value) is not None:
-        try:
-            return datetime.fromtimestamp(_lifetime(name, value), timezone.utc)
-        except OSError:
-            raise OverflowError from None  # how some platforms say that the year is out of range
-    found = _ISO_8601.match(value.strip()) if isinstance(value, str) else None
+    seconds = _number(value)
+    try:
+        moment = _from_iso_8601(value) if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # which of them a bad day or year raises depends on the platform
+        moment = None
+    if moment is None:
+        raise ValueError(f"{name} is no time up to the year 9999, as epoch seconds or ISO 8601 with offset; set ttl=")
+    return moment
+
+
+def _from_iso_8601(value: Any) -> datetime | None:
+    found = _ISO_8601.match(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"{name} is neither epoch seconds nor an ISO 8601 time with an offset; set ttl=")
+        return None
     # Python 3.10's fromisoformat knows neither 'Z' nor a fraction that has not 3 or 6 digits.
-    day, clock, fraction, zulu, hours, minutes = found.groups()
-    offset = "+00:00" if zulu else f"{hours}:{minutes}"
-    return datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{offset}").astimezone(timezone.utc)
+    day, clock, fraction, hours, minutes = found.groups()
+    text = f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{hours or '+00'}:{minutes or '00'}"
+    return datetime.fromisoformat(text).astimezone(timezone.utc)
 
 
 def _jwt_expiry(access_token: Any) -> datetime | None:
@@ -283,5 +292,5 @@ def _jwt_expiry(access_token: Any) -> datetime | None:
         claims = json.loads(base64.urlsafe_b64decode(padded))
         seconds = _number(claims.get("exp"))
         return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
-    except (ValueError, AttributeError, OverflowError, OSError):
+    except (ValueError, AttributeError, OverflowError, OSError, RecursionError):
         return None  # an opaque token that happens to have two dots
