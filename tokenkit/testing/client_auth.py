@@ -94,4 +94,4 @@ def _by_assertion(authority: Authority, form: dict[str, str], audiences: Collect
 
 
 def _unknown_client(headers: tuple[tuple[str, str], ...] = ()) -> Refusal:
-    return Refusal("invalid_client", "the client is unknown or did not prove who it is", status=401, headers=headers)
+    return Refusal("invalid_client", "the client is unknown or did not prove who it is", headers=headers)

@@ -19,7 +19,6 @@ __all__ = ["FakeClock"]
 
 _NANOSECONDS = 1_000_000_000
 _MONOTONIC_START = 1_000 * _NANOSECONDS  # small, so that a float of seconds resolves a nanosecond
-_GUARD = 30.0  # real seconds; a lost wake-up fails its test instead of hanging it
 _POLL = 0.001  # real seconds between two looks at what nobody can notify us of
 
 
@@ -39,14 +38,18 @@ class FakeClock(Clock):
 
     Args:
         start: What the wall clock shows at first, in seconds since the epoch.
+        patience: Real seconds that a thread stays parked at most, so that a lost wake-up fails its test
+            instead of hanging it.
     """
 
-    def __init__(self, start: float = 1_800_000_000.0) -> None:
+    def __init__(self, start: float = 1_800_000_000.0, *, patience: float = 30.0) -> None:
         self._changed = threading.Condition(threading.Lock())  # notified when a thread parks and when time moves
         # Guarded by _changed:
         self._now = _MONOTONIC_START
         self._wall_ahead = round(start * _NANOSECONDS) - _MONOTONIC_START
         self._sleepers: list[_Sleeper] = []
+        # Set here, never reassigned.
+        self._patience = patience
 
     def __repr__(self) -> str:
         return f"FakeClock(time={self.time():.3f}, parked={self.parked})"
@@ -69,7 +72,7 @@ class FakeClock(Clock):
             timeout: Seconds on this clock. None waits for a notification; 0 or less returns at once.
 
         Raises:
-            AssertionError: nothing woke the thread for 30 real seconds.
+            AssertionError: nothing woke the thread for *patience* real seconds.
         """
         sleeper = self._park(condition, timeout)
         if sleeper is None:
@@ -77,17 +80,17 @@ class FakeClock(Clock):
         try:
             # advance() takes the condition's lock to notify, and the caller holds that lock until this
             # very call gives it up: no wake-up can fall between parking and waiting.
-            woken = condition.wait(_GUARD)
+            woken = condition.wait(self._patience)
         finally:
             with self._changed:
                 self._unpark_locked(sleeper)
         if not woken:
-            raise AssertionError(f"nothing woke a parked thread for {_GUARD:g} real seconds")
+            raise AssertionError(f"nothing woke a parked thread for {self._patience:g} real seconds")
 
     def nap(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> None:
         """Take one item out of *mailbox*, or return without one when *timeout* passed here.
 
-        After 30 real seconds it returns early, as a nap may: a thread that a test left behind can then
+        After *patience* real seconds it returns early, as a nap may: a thread that a test left behind can then
         see that it is no longer wanted.
 
         Args:
@@ -99,7 +102,7 @@ class FakeClock(Clock):
             # A SimpleQueue notifies nobody but its own get(), and a get() would take the item a moment
             # before this thread could say that it is awake: wait_until_parked() would count a thread
             # that has work to do. So look now and then, and take the item and wake in one step.
-            for _ in range(int(_GUARD / _POLL)):
+            for _ in range(int(self._patience / _POLL)):
                 if not mailbox.empty():
                     mailbox.get_nowait()
                     break

@@ -164,6 +164,7 @@ def _drip(wire: Wire, fault: Fault, data: bytes) -> None:
     for position in range(len(data)):
         wire.send(data[position : position + 1])
         if fault.healed.wait(_DRIP_PAUSE):
+            wire.send(data[position + 1 :])
             return
 
 

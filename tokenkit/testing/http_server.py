@@ -32,7 +32,7 @@ class HttpServer:
     def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._lock = threading.Lock()
         # Guarded by _lock:
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._open: dict[threading.Thread, socket.socket] = {}
         self._stopped = False
         # Set here, never reassigned.
         self._tls = tls
@@ -60,53 +60,48 @@ class HttpServer:
         """Cut every connection, and return when all threads have ended."""
         with self._lock:
             self._stopped = True
-            threads = dict(self._open)
-        for sock in threads:
+            connections = dict(self._open)
+        for sock in connections.values():
             _cut(sock)
         # close() does not wake a thread in accept(); a connection does, on every system.
         socket.create_connection((_LOOPBACK, self.port), _PATIENCE).close()
         self._acceptor.join(_PATIENCE)
         self._listener.close()
-        for thread in threads.values():
+        for thread in connections:
             thread.join(_PATIENCE)
 
     def _accept(self) -> None:
         while True:
-            sock = self._next_socket()
-            if sock is None:
-                continue
+            sock, _ = self._listener.accept()
             thread = threading.Thread(target=self._serve, args=(sock,), name="local-idp-connection", daemon=True)
-            with self._lock:
-                stopped = self._stopped
-                if not stopped:
-                    self._open[sock] = thread
-            if stopped:
+            if not self._note(thread, sock):
                 sock.close()
                 return
             self._accepted()
             thread.start()
 
-    def _next_socket(self) -> socket.socket | None:
-        sock, _ = self._listener.accept()
-        if self._tls is None:
-            return sock
-        try:
-            # The handshake comes with the first read, in the connection's own thread.
-            return self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        except OSError:
-            sock.close()  # the peer left already
-            return None
+    def _note(self, thread: threading.Thread, sock: socket.socket) -> bool:
+        """Let stop() know which socket ends *thread*; return False where it has looked already."""
+        with self._lock:
+            if not self._stopped:
+                self._open[thread] = sock
+            return not self._stopped
 
     def _serve(self, sock: socket.socket) -> None:
+        thread = threading.current_thread()
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._converse(Wire(sock))
+            if self._tls is not None:
+                # The handshake comes with the first read: by then stop() knows this socket, not the old one.
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            if self._note(thread, sock):
+                self._converse(Wire(sock))
         except (OSError, ValueError):
             pass  # the peer left, was cut off, or does not speak HTTP: nobody is there to be told
         finally:
             sock.close()
             with self._lock:
-                del self._open[sock]
+                self._open.pop(thread, None)
 
     def _converse(self, wire: Wire) -> None:
         try:

@@ -189,9 +189,9 @@ class LocalIdP(Settings, Addresses):
         With *status*, *body* or *headers*, that is what is answered; otherwise what the kind says. These answer at
         once: ``status`` (503, no body), ``empty`` (200), ``html`` (200), ``redirect`` (302 to ``/api/``), ``gzip``
         (200 that cannot be unpacked). These send the real answer badly: ``chunked`` (in chunks, which is no
-        failure), ``drip`` (a byte every 50 ms), ``truncate`` (half of the body), ``truncate_headers``, and ``hang``
-        (late: when healed). ``endless`` sends a body without an end. ``garbage`` (not HTTP), ``reset`` and ``close``
-        send no answer.
+        failure), ``drip`` (a byte every 50 ms, the rest when healed), ``truncate`` (half of the body),
+        ``truncate_headers`` (which requests takes for an answer without a body), and ``hang`` (late: when healed).
+        ``endless`` sends a body without an end. ``garbage`` (not HTTP), ``reset`` and ``close`` send no answer.
 
         Args:
             endpoint: Or what is below one: ``token:refresh_token``, ``api:orders``.
@@ -214,7 +214,7 @@ class LocalIdP(Settings, Addresses):
         self._service.faults.add(endpoint, fault, times)
 
     def heal(self, endpoint: str | None = None) -> None:
-        """End the failures of *endpoint* (None: all of them); requests that hang are answered now."""
+        """End the failures of *endpoint* (None: all of them); requests that hang or drip are answered now."""
         self._service.faults.heal(endpoint)
 
     @property

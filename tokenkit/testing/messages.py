@@ -105,17 +105,17 @@ class Refusal(Exception):
     Args:
         error: The code, such as ``invalid_grant``.
         description: A sentence for a person; it never quotes a credential.
-        status: The HTTP status.
+        status: The HTTP status; None: 401 for ``invalid_client``, else 400.
         headers: Further headers of the answer.
     """
 
     def __init__(
-        self, error: str, description: str, *, status: int = 400, headers: tuple[tuple[str, str], ...] = ()
+        self, error: str, description: str, *, status: int | None = None, headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
         super().__init__(f"{error}: {description}")
         self.error = error
         self.description = description
-        self.status = status
+        self.status = status or (401 if error == "invalid_client" else 400)
         self.headers = headers
 
     def reply(self) -> Reply:
