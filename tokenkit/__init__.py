@@ -1,3 +1,50 @@
-"""Bearer tokens for requests: always there, renewed ahead of expiry, shared, retried on 401."""
+"""Bearer tokens for requests: always there, renewed ahead of expiry, shared, retried on 401.
+
+The names that most programs need are here; the others are in the modules that the reference lists.
+"""
+
+from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
+from tokenkit.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    MalformedResponseError,
+    RenewalError,
+    RenewalStoppedError,
+    RenewalTimeoutError,
+    StorageError,
+    TokenEndpointError,
+    TokenKitError,
+    TransportError,
+)
+from tokenkit.events import TokenListener
+from tokenkit.manager import TokenManager
+from tokenkit.options import FetchOptions
+from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
+from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "FetchContext",
+    "FetchOptions",
+    "MalformedResponseError",
+    "PipelineTokenProvider",
+    "RefreshPolicy",
+    "RenewalError",
+    "RenewalStoppedError",
+    "RenewalTimeoutError",
+    "StorageError",
+    "Token",
+    "TokenEndpointError",
+    "TokenFetchPipeline",
+    "TokenFetcher",
+    "TokenKitError",
+    "TokenListener",
+    "TokenManager",
+    "TokenProvider",
+    "TokenStorage",
+    "TransportError",
+]
 
 __version__ = "0.1.0"

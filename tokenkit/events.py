@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["TokenEvent", "TokenListener"]
+from tokenkit.errors import ConfigurationError
+
+__all__ = ["Announcer", "TokenEvent", "TokenListener"]
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -56,3 +62,31 @@ class TokenListener:
 
     def cache_invalidate(self, event: TokenEvent) -> None:
         """Hear that the held token was given up: ``rejected`` or ``requested``."""
+
+
+@final
+class Announcer:
+    """Tells one service's listeners what happened, and keeps what they raise from the teller. Never changes.
+
+    Raises:
+        ConfigurationError: A listener is no :class:`TokenListener`.
+    """
+
+    def __init__(self, service_name: str, listeners: Iterable[TokenListener]) -> None:
+        self._service_name = service_name
+        self.listeners = tuple(listeners)
+        for listener in self.listeners:
+            if not isinstance(listener, TokenListener):
+                raise ConfigurationError(f"a listener must be a TokenListener, not {type(listener).__name__}")
+        self.hears_hits = any(type(one).cache_hit is not TokenListener.cache_hit for one in self.listeners)
+
+    def tell(self, name: str, result: str, seconds: float | None = None, *, background: bool = False) -> None:
+        """Call the method *name* of every listener with one event. To be called with no lock held."""
+        if not self.listeners:
+            return
+        event = TokenEvent(self._service_name, result, seconds, background)
+        for listener in self.listeners:
+            try:
+                getattr(listener, name)(event)
+            except Exception as error:  # a user's code
+                logger.warning("listener %s raised %s", type(listener).__name__, type(error).__name__)

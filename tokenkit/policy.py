@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 from tokenkit.errors import AuthenticationError, ConfigurationError
-from tokenkit.tokens import Token
+from tokenkit.tokens import Token, positive_seconds
 
 __all__ = ["RefreshPolicy", "Window"]
 
@@ -164,12 +164,8 @@ class RefreshPolicy:
 
     @staticmethod
     def _asked_due(token: Token, now: datetime) -> float:
-        asked: Any = token.extra.get("refresh_in")
-        try:
-            seconds = math.nan if isinstance(asked, bool) else float(asked)
-        except (TypeError, ValueError, OverflowError):  # absent, or nothing that can be read
-            seconds = math.nan
-        if not 0 < seconds < math.inf:
+        seconds = positive_seconds(token.extra.get("refresh_in"))
+        if seconds is None:
             return math.inf
         age = (now - token.issued_at).total_seconds() if token.issued_at else 0.0
         return seconds - age

@@ -1,0 +1,102 @@
+"""Asking a source for a token, and judging what it gives or raises.
+
+A source is a user's code. Whatever it does, what leaves here is a valid token or an error whose chain holds no secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from datetime import datetime, timedelta, timezone
+from typing import final
+
+from requests.exceptions import RequestException
+
+from tokenkit.clock import Clock
+from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError
+from tokenkit.tokens import Token
+
+__all__ = ["FetcherProvider", "as_token", "as_token_error", "checked", "wall_time"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class FetcherProvider(TokenProvider):
+    """A fetcher that stands alone, seen as a provider."""
+
+    def __init__(self, fetcher: TokenFetcher, clock: Clock) -> None:
+        name = getattr(fetcher, "name", None)
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError("a fetcher must have a name")
+        if tuple(fetcher.depends_on):
+            raise ConfigurationError(f"{name} depends on other steps; put them into a TokenFetchPipeline")
+        self.service_name = name
+        self._fetcher = fetcher
+        self._clock = clock
+
+    @property
+    def cache_key(self) -> str:
+        return self._fetcher.cache_key
+
+    def fetch_token(self, context: FetchContext | None = None) -> Token:
+        return as_token(self._fetcher, None, context, wall_time(self._clock))
+
+    def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
+        return as_token(self._fetcher, current, context, wall_time(self._clock))
+
+
+def as_token(fetcher: TokenFetcher, previous: Token | None, context: FetchContext | None, now: datetime) -> Token:
+    """Ask *fetcher*, give the result its ttl, and tell the fetcher of its failure."""
+    try:
+        token = fetcher.fetch(context) if previous is None else fetcher.refresh(previous, context)
+        return checked(token, fetcher.name, now, fetcher.ttl)
+    except Exception as error:
+        try:
+            fetcher.on_fetch_error(error, context)
+        except Exception as hook_error:
+            logger.warning("on_fetch_error of %s raised %s", fetcher.name, type(hook_error).__name__)
+        raise
+
+
+def checked(token: object, name: str, now: datetime, ttl: timedelta | None = None) -> Token:
+    """Return *token* with *ttl*, if it is a token and not expired.
+
+    Raises:
+        MalformedResponseError: It is something else, or expired.
+    """
+    if not isinstance(token, Token):
+        raise MalformedResponseError(f"{name} gave {type(token).__name__} instead of a Token", step_name=name)
+    token = token.with_ttl(ttl, now)
+    if token.is_expired(now):
+        raise MalformedResponseError(f"{name} gave a token that is already expired", step_name=name)
+    return token
+
+
+def as_token_error(error: BaseException) -> AuthenticationError:
+    """Return *error*, or one in its place, as one for every waiter to copy: its chain holds no credential."""
+    if not isinstance(error, AuthenticationError):
+        said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
+        told = AuthenticationError(f"the token source failed: {said}", transient=True)
+        told.__cause__ = error if _is_clean(error) else None
+        return told
+    if not _is_clean(error):
+        error.__cause__ = error.__context__ = None
+    return error
+
+
+def _is_clean(error: BaseException | None) -> bool:
+    # These keep what was sent or received: the form of a request, the body of an answer, the output of a command.
+    if error is None:
+        return True
+    if isinstance(error, TokenKitError):
+        return _is_clean(error.__cause__) and _is_clean(error.__context__)
+    if isinstance(error, (RequestException, UnicodeError, subprocess.SubprocessError)) or hasattr(error, "doc"):
+        return False
+    return _is_clean(error.__cause__) and _is_clean(error.__context__)
+
+
+def wall_time(clock: Clock) -> datetime:
+    """Return *clock*'s wall time as an aware datetime."""
+    return datetime.fromtimestamp(clock.time(), timezone.utc)

@@ -1,0 +1,166 @@
+"""What a manager holds: its token, when that is due, what failed last, and what was rejected.
+
+Rules without a lock or a thread of their own; all of it is guarded by the lock of the engine that has it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from tokenkit._asking import wall_time
+from tokenkit._shared import is_newer
+from tokenkit.clock import Clock
+from tokenkit.errors import AuthenticationError
+from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
+
+__all__ = ["Holding", "Snapshot"]
+
+_LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for rejected tokens grows to
+
+
+@final
+class Snapshot:
+    """A held token and its deadlines. Never changed: readers take one reference and see one whole state."""
+
+    __slots__ = ("due_at", "expired_at", "generation", "landed_at", "token", "uncounted")
+
+    def __init__(
+        self, token: Token, *, due_at: float, expired_at: float, landed_at: float, generation: int, uncounted: bool
+    ) -> None:
+        self.token = token
+        self.due_at = due_at
+        self.expired_at = expired_at
+        self.landed_at = landed_at
+        self.generation = generation  # how many tokens came before it in this process
+        self.uncounted = uncounted  # a first fetch, or one that the user asked for: may be replaced at any age
+
+
+@final
+class _Strikes:
+    """How old a renewed token must be for its rejection to cost a renewal. Guarded by the engine's lock.
+
+    A resource that answers 401 to every token must not cost a renewal per request. The interval doubles from each
+    token that was rejected young to the next, up to 60 seconds, and is short again after a token that was not.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._shortest = interval
+        self._interval = interval
+        self._struck = False  # whether the token held now was rejected young
+
+    @property
+    def storm(self) -> bool:
+        """Whether some resource rejects tokens that are too young to be bad."""
+        return self._struck or self._interval > self._shortest
+
+    def admit(self, snapshot: Snapshot, now: float) -> bool:
+        """Return whether a rejection of *snapshot*'s token may cost a renewal now."""
+        if snapshot.uncounted or now - snapshot.landed_at >= self._interval:
+            return True
+        self._struck = True
+        return False
+
+    def land(self) -> None:
+        """Note that another token takes the place of the one held."""
+        longest = max(_LONGEST_INTERVAL, self._shortest)
+        self._interval = min(self._interval * 2, longest) if self._struck else self._shortest
+        self._struck = False
+
+
+@final
+class Holding:
+    """The token and all that decides when another is wanted. Guarded by the engine's lock; kept over a fork."""
+
+    def __init__(self, policy: RefreshPolicy, clock: Clock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._strikes = _Strikes(policy.seconds("min_renewal_interval"))
+        self._uncounted = True  # whether the next token may be rejected at any age: it is a first one
+        self._failures = 0  # attempts in a row that failed
+        self.snapshot: Snapshot | None = None  # also read without the lock: one reference, replaced whole
+        self.known: Token | None = None  # the newest token known, usable or not; its refresh token may be spent
+        self.rejected: Token | None = None  # never to be adopted again
+        self.generations = 0  # how many tokens have landed
+        self.wanted = False  # whether a renewal was requested and none has landed since
+        self.failure: AuthenticationError | None = None  # why the last attempt failed, if it did
+        self.retry_at = -math.inf  # no attempt of our own accord before
+        self.poll_at = math.inf  # when to look into the storage
+
+    @property
+    def storm(self) -> bool:
+        """Whether some resource rejects tokens that are too young to be bad."""
+        return self._strikes.storm
+
+    def usable(self, now: float) -> Snapshot | None:
+        """Return what is held, if it may still be sent."""
+        snapshot = self.snapshot
+        return snapshot if snapshot is not None and now < snapshot.expired_at else None
+
+    def is_wanted(self, now: float) -> bool:
+        """Return whether there is no usable token or a renewal was requested. Needs no lock: a hint."""
+        return self.wanted or self.usable(now) is None
+
+    def renew_at(self) -> float:
+        """Return when a renewal should begin, whether or not a caller waits for it."""
+        if self.wanted:
+            return self.retry_at
+        return math.inf if self.snapshot is None else max(self.snapshot.due_at, self.retry_at)
+
+    def publish(self, token: Token, now: float, *, adopted: bool) -> None:
+        """Hold *token* from *now* on."""
+        due_in, usable_for = self._policy.window(token, wall_time(self._clock), just_fetched=not adopted)
+        if adopted and not self.generations and usable_for < self._policy.seconds("initial_safety_margin"):
+            due_in = min(due_in, 0.0)
+        self._strikes.land()
+        self.generations += 1
+        self.snapshot = Snapshot(
+            token,
+            due_at=now + due_in,
+            expired_at=now + usable_for,
+            landed_at=now,
+            generation=self.generations,
+            uncounted=self._uncounted,
+        )
+        self.known = token
+        self._uncounted = self.wanted = False
+        self._failures, self.failure, self.retry_at = 0, None, -math.inf
+        self.poll_at = now + (self._policy.seconds("storage_poll") or math.inf)
+
+    def improve(self, token: Token, now: float, *, adopted: bool) -> bool:
+        """Hold *token*, which comes late or from the storage, if it is better than what is held; return whether."""
+        if self.rejected is not None and token.access_token == self.rejected.access_token:
+            return False
+        if self.snapshot is not None and not is_newer(token, self.snapshot.token):
+            return False
+        self.publish(token, now, adopted=adopted)
+        return True
+
+    def fail(self, error: AuthenticationError | None, now: float) -> None:
+        """Note that an attempt failed; what is held stays."""
+        self._failures += 1
+        self.failure = error
+        self.retry_at = now + self._policy.retry_delay(self._failures, error)
+
+    def give_up(self, rejected: Token | None, now: float, *, counted: bool, trusted: bool = False) -> bool | None:
+        """Drop the token if it is *rejected*, or whichever it is where that is None.
+
+        Args:
+            rejected: What a resource refused; None: the user wants another.
+            now: The monotonic time.
+            counted: Whether the token that follows must live a while before its rejection costs a renewal too.
+            trusted: The token is known to have been good before, so that its age does not matter.
+
+        Returns:
+            True: dropped. None: another one is held by now. False: too young for its rejection to cost a renewal.
+        """
+        snapshot = self.snapshot
+        if snapshot is None or (rejected is not None and snapshot.token.access_token != rejected.access_token):
+            return None
+        if counted and not trusted and not self._strikes.admit(snapshot, now):
+            return False
+        self.snapshot = None
+        self.rejected = snapshot.token
+        self._uncounted = not counted
+        return True

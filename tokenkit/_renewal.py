@@ -1,0 +1,193 @@
+"""Attempts to renew, and the thread that runs them.
+
+The records have no lock of their own; they are guarded by the lock of the engine that has them. The thread knows
+its owner weakly, so that a dropped manager is collected and its thread ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import weakref
+from typing import Protocol, final
+
+from tokenkit.clock import Clock
+from tokenkit.errors import AuthenticationError, RenewalError
+from tokenkit.tokens import Token
+
+__all__ = ["Attempt", "Attempts", "Renewable", "RenewalThread"]
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_NAP = 60.0  # seconds: however wrong a schedule is, a collected owner or a changed clock is seen by then
+_MOST_ABANDONED = 3  # hung attempts that may go on at once
+_PICK_UP = 1.0  # seconds: an attempt that no thread has begun by then is led by a caller
+
+
+@final
+class Attempt:
+    """One run of the source, shared by all who wait for it. Guarded by the engine's lock, but for what is said."""
+
+    __slots__ = (
+        "_runner",
+        "adopted",
+        "background",
+        "deadline",
+        "done",
+        "error",
+        "holds_lock",
+        "limit",
+        "offered",
+        "pick_up_by",
+        "skips_lock",
+        "started_at",
+        "superseded",
+        "token",
+    )
+
+    def __init__(self, now: float, limit: float, *, skips_lock: bool) -> None:
+        self.limit = limit  # seconds that it may take from its start
+        self.started_at = now
+        self.deadline = math.inf  # when it counts as hung; known from its start on
+        self.pick_up_by = now + _PICK_UP
+        self.offered = False  # whether the thread has been told, or is known not to be had
+        self.background = False
+        self.skips_lock = skips_lock  # a hung predecessor of this process may hold the storage's lock for ever
+        self.superseded = False
+        self.done = False
+        # Written by the runner alone before it lands the attempt:
+        self.holds_lock = False
+        self.token: Token | None = None
+        self.adopted = False
+        self.error: AuthenticationError | None = None
+        self._runner: int | None = None
+
+    def start(self, now: float, *, background: bool) -> None:
+        """Note that the calling thread runs it from *now* on."""
+        self.started_at = now
+        self.deadline = now + self.limit
+        self.background = background
+        self._runner = threading.get_ident()
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether no thread runs it yet."""
+        return self._runner is None
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread is the one that runs it."""
+        return self._runner == threading.get_ident() and not self.done
+
+    def needs_caller(self, now: float, deadline: float) -> bool:
+        """Whether a caller must see to it: offer it to the thread, or run it, time permitting, as no thread does."""
+        return self.unclaimed and (not self.offered or self.pick_up_by <= now < deadline)
+
+    def next_change(self) -> float:
+        """Return the moment at which a waiter should look again, unless it is notified before."""
+        return self.pick_up_by if self.unclaimed else self.deadline
+
+
+@final
+class Attempts:
+    """The attempt under way and those that hang. Guarded by the engine's lock; of one process alone."""
+
+    def __init__(self, service_name: str) -> None:
+        self._service_name = service_name
+        self.current: Attempt | None = None  # under way, or requested and not yet begun
+        self._abandoned: list[Attempt] = []  # hung, superseded, and not back yet
+
+    def under_way(self, now: float) -> Attempt | None:
+        """Return the current attempt unless it hangs."""
+        return self.current if self.current is not None and now < self.current.deadline else None
+
+    def request(self, now: float, limit: float) -> Attempt:
+        """Make the next attempt; one that hangs is superseded by it.
+
+        Raises:
+            RenewalError: Too many hang already, each with a thread.
+        """
+        hung = self.current
+        if hung is not None:
+            if len(self._abandoned) >= _MOST_ABANDONED:
+                raise RenewalError(f"{_MOST_ABANDONED + 1} renewals of {self._service_name} hang; no other is started")
+            hung.superseded = True
+            self._abandoned.append(hung)
+        self.current = Attempt(now, limit, skips_lock=any(one.holds_lock for one in self._abandoned))
+        return self.current
+
+    def end(self, attempt: Attempt) -> None:
+        """Note that *attempt* has come back, superseded or not."""
+        attempt.done = True
+        if attempt is self.current:
+            self.current = None
+        elif attempt in self._abandoned:
+            self._abandoned.remove(attempt)
+
+    def is_inside(self) -> bool:
+        """Return whether the calling thread is running one of them, that is, whether the source called back."""
+        return any(one is not None and one.is_mine for one in (self.current, *self._abandoned))
+
+
+class Renewable(Protocol):
+    """What a renewal thread asks of its owner."""
+
+    def tick(self, thread: RenewalThread) -> float | None:
+        """Do what is to be done now; return the seconds until there may be more, or None to end *thread*."""
+
+
+@final
+class RenewalThread:
+    """A daemon thread that calls its owner's ``tick`` whenever it is woken or the time has come.
+
+    It naps on a mailbox rather than a condition, because the collector may run the callback that wakes it in a
+    thread that holds any lock, and ``SimpleQueue.put`` is safe even there.
+    """
+
+    def __init__(self, owner: Renewable, clock: Clock, name: str) -> None:
+        mailbox: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._mailbox = mailbox
+        self._clock = clock
+        self._owner = weakref.ref(owner, lambda _: mailbox.put(None))
+        self._thread = threading.Thread(target=self._live, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start it; called once.
+
+        Raises:
+            RuntimeError: The system gives no thread.
+        """
+        self._thread.start()
+
+    def wake(self) -> None:
+        """End its nap, now or the next one. Never blocks."""
+        self._mailbox.put(None)
+
+    def join(self, timeout: float) -> None:
+        """Wait at most *timeout* seconds for its end; not at all when called from itself or before its start."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started and has ended. A thread lost to a fork may say no: compare process ids first."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    def _live(self) -> None:
+        while True:
+            nap = self._tick()
+            if nap is None:
+                return
+            self._clock.nap(self._mailbox, min(max(nap, 0.0), _LONGEST_NAP))
+
+    def _tick(self) -> float | None:
+        owner = self._owner()  # held for this call only, or the manager could never be collected
+        if owner is None:
+            return None
+        try:
+            return owner.tick(self)
+        except Exception as error:  # whatever happens, callers must not lose their thread
+            logger.error("the renewal thread goes on after %s", type(error).__name__)
+            return 1.0

@@ -1,0 +1,54 @@
+"""The order of a pipeline's steps: each stands after those it depends on, or the error names the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tokenkit.contracts import TokenFetcher
+from tokenkit.errors import ConfigurationError
+
+__all__ = ["in_order"]
+
+
+def in_order(steps: Sequence[TokenFetcher]) -> Mapping[str, TokenFetcher]:
+    """Return *steps* by name, having checked that each stands after those it depends on."""
+    if not steps:
+        raise ConfigurationError("a pipeline needs at least one step")
+    names = [_name(step) for step in steps]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"two steps are called {name!r}")
+    by_name = dict(zip(names, steps, strict=True))
+    seen: set[str] = set()
+    for name, step in by_name.items():
+        for dependency in step.depends_on:
+            if dependency not in by_name:
+                known = ", ".join(names)
+                raise ConfigurationError(f"step {name!r} depends on {dependency!r}, which is not among {known}")
+            if dependency not in seen:
+                _refuse_order(name, dependency, by_name)
+        seen.add(name)
+    return by_name
+
+
+def _name(step: TokenFetcher) -> str:
+    name = getattr(step, "name", None)
+    if not isinstance(step, TokenFetcher) or not isinstance(name, str) or not name:
+        raise ConfigurationError(f"a step must be a TokenFetcher with a name, not {type(step).__name__}")
+    if isinstance(step.depends_on, str):
+        raise ConfigurationError(f"depends_on of step {name!r} must be a sequence of names, not a string")
+    return name
+
+
+def _refuse_order(name: str, dependency: str, by_name: Mapping[str, TokenFetcher]) -> None:
+    """Tell a circle, which no order mends, from a step that merely stands too late."""
+    upstream, found = [dependency], {dependency}
+    while upstream:
+        for one in by_name[upstream.pop()].depends_on:
+            if one in by_name and one not in found:
+                found.add(one)
+                upstream.append(one)
+    if name in found:
+        circle = ", ".join(one for one in by_name if one in found)
+        raise ConfigurationError(f"steps depend on each other in a circle: {circle}")
+    raise ConfigurationError(f"step {name!r} depends on {dependency!r}, which must stand before it")

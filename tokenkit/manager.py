@@ -1,0 +1,336 @@
+"""The token manager: what users hold, ask for tokens, and close.
+
+It puts together a source, a storage, a policy and listeners. The lock, the waiting and the thread are in
+:mod:`tokenkit._engine`; sharing through a storage is in :mod:`tokenkit._shared`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, final
+
+from tokenkit._asking import FetcherProvider
+from tokenkit._engine import Engine
+from tokenkit._shared import SharedSource
+from tokenkit.clock import Clock, SystemClock
+from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
+from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
+from tokenkit.events import Announcer, TokenListener
+from tokenkit.options import FetchOptions
+from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
+
+__all__ = ["TokenManager", "TokenReceiver"]
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class TokenManager:
+    """Keeps a token ready: renewed ahead of expiry by a daemon thread, fetched once however many threads wait.
+
+    Safe from any thread and after a fork: the child keeps the token and gets locks and a thread of its own. Nothing is
+    fetched and no thread is started before the first call that needs it. Pickling and deep-copying carry the
+    configuration, never a token.
+
+    Args:
+        source: Where tokens come from: a provider, or one fetcher.
+        storage: Where the token is shared with other processes or hosts. None: in this manager's memory alone.
+        policy: When to renew and how long to back off.
+        listeners: Who hears what happens.
+        background: Renew on a daemon thread. False: a caller who finds no usable token fetches it itself, so that
+            its time limit holds only as far as the source's own.
+        clock: What time it is; the system's unless a test says otherwise.
+
+    Raises:
+        ConfigurationError: An argument is of the wrong type, or the source has no name.
+    """
+
+    def __init__(
+        self,
+        source: TokenProvider | TokenFetcher,
+        storage: TokenStorage | None = None,
+        *,
+        policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008  # frozen
+        listeners: Iterable[TokenListener] = (),
+        background: bool = True,
+        clock: Clock = SystemClock(),  # noqa: B008  # it has no state
+    ) -> None:
+        provider = FetcherProvider(source, clock) if isinstance(source, TokenFetcher) else source
+        _check(provider, storage, policy, clock)
+        self._source = source
+        self._provider = provider
+        self._storage = storage
+        self._policy = policy
+        self._background = background
+        self._clock = clock
+        self._announcer = Announcer(provider.service_name, listeners)
+        shared = SharedSource(provider, storage, policy, clock, self._announcer)
+        name = provider.service_name
+        self._engine = Engine(shared, policy, clock, self._announcer, name=name, background=background)
+        # What the hot path reads:
+        self._holding = self._engine.holding
+        self._monotonic = clock.monotonic
+        self._hears_hits = self._announcer.hears_hits
+
+    @property
+    def source(self) -> TokenProvider | TokenFetcher:
+        """What was given as the source."""
+        return self._source
+
+    @property
+    def current(self) -> Token | None:
+        """The token held, expired or not; None if there is none. No I/O, no waiting."""
+        snapshot = self._holding.snapshot
+        return None if snapshot is None else snapshot.token
+
+    def get_token(
+        self, timeout: float | timedelta | None = None, options: FetchOptions | Mapping[str, str] | None = None
+    ) -> Token:
+        """Return a token that is valid now, renewing it first if need be.
+
+        When several threads find no valid token, one attempt serves them all, and its failure is shared in the same
+        way. A token that is merely due is returned at once and renewed behind the call.
+
+        Args:
+            timeout: Seconds to wait for a renewal. None waits as long as an attempt may run; 0 never waits.
+            options: How to treat this one call.
+
+        Returns:
+            A snapshot, valid for this request; ask again for the next one.
+
+        Raises:
+            AuthenticationError: The source gave no token, now or so lately that it is not asked again yet.
+            RenewalTimeoutError: The renewal outlived *timeout*; it goes on behind this call.
+            RenewalStoppedError: :meth:`stop` was called before or during the wait.
+            RenewalError: Too many renewals hang.
+            ConfigurationError: An argument is of the wrong type or negative.
+            RuntimeError: The source called this from within its own fetch.
+        """
+        snapshot = self._holding.snapshot
+        if snapshot is not None and options is None and self._monotonic() < snapshot.due_at:
+            if self._hears_hits:
+                self._announcer.tell("cache_hit", "fresh")
+            return snapshot.token
+        options = FetchOptions.of(options)
+        limit = _seconds("renew_request_timeout", options.renew_request_timeout)
+        limit = self._policy.seconds("refresh_request_timeout") if limit is None else limit
+        wait = _seconds("timeout", timeout)
+        return self._engine.acquire(limit if wait is None else wait, limit, options)
+
+    def force_refresh(self, timeout: float | timedelta | None = None) -> Token:
+        """Return a token newer than the current one, back-off or not; it may be one that another just stored.
+
+        Args:
+            timeout: As of :meth:`get_token`.
+
+        Raises:
+            AuthenticationError: As of :meth:`get_token`, as are all others.
+        """
+        return self.get_token(timeout, FetchOptions(renew_required=True, renew_synchronous=True))
+
+    def request_renewal(self, invalidate: bool = False) -> None:
+        """Ask the thread to renew as soon as the back-off allows, and return at once.
+
+        Args:
+            invalidate: Give up the current token first, so that callers wait for the new one.
+        """
+        if invalidate:
+            self.invalidate_token()
+        self._engine.request()
+
+    def invalidate_token(self, rejected: Token | None = None) -> None:
+        """Forget the current token; callers wait for another one.
+
+        What a storage holds stays there, for its refresh token's sake, and is never adopted again by this manager.
+
+        Args:
+            rejected: Forget it only if it is this very one. None: whichever it is.
+        """
+        self._engine.invalidate(rejected, counted=False)
+
+    def renew_rejected(
+        self, rejected: Token, timeout: float | timedelta | None = None, *, was_accepted: bool = False
+    ) -> Token | None:
+        """Return another token in place of one that a resource rejected, or None if it must not cost a renewal yet.
+
+        A hundred threads with the same rejected token cost one renewal; one that comes late gets the token that has
+        taken its place. A resource that rejects every token is told None for ``min_renewal_interval`` after each
+        renewal that it caused, and for twice as long after the next.
+
+        Args:
+            rejected: The very token that was sent.
+            timeout: As of :meth:`get_token`.
+            was_accepted: The same resource has accepted this token before, so that it must have been revoked: the
+                interval does not apply.
+
+        Raises:
+            AuthenticationError: As of :meth:`get_token`, as are all others.
+        """
+        if not self._give_up(rejected, was_accepted=was_accepted):
+            return None
+        return self.get_token(timeout)
+
+    def _give_up(self, rejected: Token, *, was_accepted: bool = False) -> bool:
+        return self._engine.invalidate(rejected, counted=True, trusted=was_accepted)
+
+    @property
+    def rejection_storm(self) -> bool:
+        """Whether some resource rejects tokens too young to be bad. No lock: a hint, at once out of date."""
+        return self._holding.storm
+
+    def is_renewal_required(self) -> bool:
+        """Return whether there is no usable token, or a renewal is requested. No I/O, no waiting."""
+        return self._holding.is_wanted(self._monotonic())
+
+    def receiver(self, max_retries: int | None = None) -> TokenReceiver:
+        """Return a receiver for one request.
+
+        Args:
+            max_retries: How often it may try again. None: the policy's ``max_retries``; 0: never.
+        """
+        return TokenReceiver(self, self._policy.max_retries if max_retries is None else max_retries)
+
+    def stop(self) -> None:
+        """Renew no more and wake every waiter with an error. A token held stays usable until it expires."""
+        self._engine.stop()
+
+    def close(self, grace: float | timedelta | None = None, *, revoke: bool = False) -> None:
+        """Stop, wait for a renewal under way, and close the source and the storage. Closing twice is harmless.
+
+        Args:
+            grace: Seconds to wait for the thread. None: as long as an attempt may run; 0: not at all.
+            revoke: Ask the source to revoke the token held (RFC 7009), where it can. A failure is logged.
+        """
+        self.stop()
+        seconds = _seconds("grace", grace)
+        self._engine.join(self._policy.seconds("refresh_request_timeout") if seconds is None else seconds)
+        token, revoker = self.current, getattr(self._source, "revoke", None)
+        if revoke and token is not None and revoker is not None:
+            _quietly("revoke the token", lambda: revoker(token))
+        _quietly("close the source", self._source.close)
+        if self._storage is not None:
+            _quietly("close the storage", self._storage.close)
+
+    def __enter__(self) -> TokenManager:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TokenManager {self._provider.service_name} {self.current or 'without a token'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            pickle.dumps(self._source)
+        except Exception as error:
+            kind = type(self._source).__name__
+            why = str(error) if isinstance(error, TypeError) else type(error).__name__
+            raise TypeError(f"the token manager's source, a {kind}, cannot be pickled: {why}") from None
+        return _rebuild, self._configuration()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TokenManager:
+        return _rebuild(*(copy.deepcopy(one, memo) for one in self._configuration()))
+
+    def _configuration(self) -> tuple[Any, ...]:
+        listeners = self._announcer.listeners
+        return self._source, self._storage, self._policy, listeners, self._background, self._clock
+
+
+def _rebuild(
+    source: TokenProvider | TokenFetcher,
+    storage: TokenStorage | None,
+    policy: RefreshPolicy,
+    listeners: Iterable[TokenListener],
+    background: bool,
+    clock: Clock,
+) -> TokenManager:
+    return TokenManager(source, storage, policy=policy, listeners=listeners, background=background, clock=clock)
+
+
+@final
+class TokenReceiver:
+    """One request's dealings with a manager. For one thread; make one for each request.
+
+    Args:
+        manager: Whose token is wanted.
+        max_retries: How often :meth:`can_retry` may say yes.
+    """
+
+    def __init__(self, manager: TokenManager, max_retries: int) -> None:
+        self._manager = manager
+        self._max_retries = max_retries
+        self._retries = 0
+        self._latest: Token | None = None
+
+    @property
+    def latest(self) -> Token | None:
+        """The token that :meth:`fetch` returned last, or None."""
+        return self._latest
+
+    def fetch(
+        self, timeout: float | timedelta | None = None, options: FetchOptions | Mapping[str, str] | None = None
+    ) -> Token:
+        """Return a token for the request's next try; see :meth:`TokenManager.get_token`."""
+        self._latest = self._manager.get_token(timeout, options)
+        return self._latest
+
+    def can_retry(
+        self, err: BaseException | None = None, options: FetchOptions | Mapping[str, str] | None = None
+    ) -> bool:
+        """Return whether another :meth:`fetch` and try may help, and count it.
+
+        Unless *err* is about getting a token, the resource has rejected :attr:`latest`, which is given up: the next
+        fetch returns another one.
+
+        Args:
+            err: What went wrong; None stands for a rejection, as any error does that is none of ours.
+            options: Its ``max_retries`` goes before the receiver's.
+        """
+        asked = FetchOptions.of(options).max_retries
+        if self._retries >= (self._max_retries if asked is None else asked):
+            return False
+        self._retries += 1
+        if isinstance(err, AuthenticationError):
+            return err.transient
+        if isinstance(err, TokenKitError):
+            return isinstance(err, RenewalTimeoutError)
+        return self._latest is not None and self._manager._give_up(self._latest)
+
+
+def _check(provider: object, storage: object, policy: object, clock: object) -> None:
+    if not isinstance(provider, TokenProvider):
+        raise ConfigurationError(f"source must be a TokenProvider or a TokenFetcher, not {type(provider).__name__}")
+    name = getattr(provider, "service_name", None)
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError("a provider must have a service_name")
+    for what, value, kind in (("policy", policy, RefreshPolicy), ("clock", clock, Clock)):
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
+    if storage is not None and not isinstance(storage, TokenStorage):
+        raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
+
+
+def _seconds(name: str, value: float | timedelta | None) -> float | None:
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number) or number < 0:
+        raise ConfigurationError(f"{name} must be None, a timedelta or seconds, at least 0")
+    return float(number)
+
+
+def _quietly(what: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except Exception as error:  # a user's code; closing goes on
+        logger.warning("could not %s: %s", what, type(error).__name__)
