@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+
 from tokenkit import clock as clock_module
 from tokenkit.clock import SystemClock
 

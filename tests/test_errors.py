@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import requests
 from requests.exceptions import RequestException, Timeout
+
 from tokenkit import errors
 from tokenkit.errors import (
     AuthenticationError,

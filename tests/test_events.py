@@ -1,7 +1,9 @@
 import dataclasses
 
 import pytest
-from tokenkit.events import TokenEvent, TokenListener
+
+from tokenkit.errors import ConfigurationError
+from tokenkit.events import Announcer, TokenEvent, TokenListener
 
 METHODS = [
     "token_acquire",
@@ -34,3 +36,57 @@ def test_an_event_is_a_frozen_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         event.result = "error"
     assert not hasattr(event, "__dict__")
+
+
+class _Recorder(TokenListener):
+    def __init__(self) -> None:
+        self.heard: list[TokenEvent] = []
+
+    def token_refresh(self, event: TokenEvent) -> None:
+        self.heard.append(event)
+
+
+class _Broken(TokenListener):
+    def token_refresh(self, event: TokenEvent) -> None:
+        raise ValueError("s3cr3t")
+
+
+class _HitCounter(TokenListener):
+    def cache_hit(self, event: TokenEvent) -> None:
+        """Count it somewhere."""
+
+
+def test_all_listeners_hear_one_event() -> None:
+    """Every listener hears the same event, in the service's name."""
+    one, other = _Recorder(), _Recorder()
+    announcer = Announcer("billing", [one, other])
+    announcer.tell("token_refresh", "success", 0.5, background=True)
+    announcer.tell("cache_store", "success")
+    assert [TokenEvent("billing", "success", 0.5, True)] == one.heard
+    assert one.heard[0] is other.heard[0]
+
+
+def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A listener that raises keeps nobody else from hearing; its error is logged by type, unquoted."""
+    recorder = _Recorder()
+    Announcer("billing", [_Broken(), recorder]).tell("token_refresh", "error")
+    assert [TokenEvent("billing", "error")] == recorder.heard
+    assert ["listener _Broken raised ValueError"] == caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("listeners", "hears"), [([], False), ([_Recorder()], False), ([_Recorder(), _HitCounter()], True)]
+)
+def test_who_hears_hits(listeners: list[TokenListener], hears: bool) -> None:
+    """Only a listener that overrides cache_hit makes the hot path tell of hits."""
+    announcer = Announcer("billing", iter(listeners))
+    assert hears is announcer.hears_hits
+    assert tuple(listeners) == announcer.listeners
+    announcer.tell("cache_hit", "fresh")
+
+
+@pytest.mark.parametrize("wrong", [print, None, _Recorder])
+def test_what_is_no_listener(wrong: object) -> None:
+    """Anything but a TokenListener object is refused at once."""
+    with pytest.raises(ConfigurationError, match="must be a TokenListener"):
+        Announcer("billing", [wrong])

@@ -3,6 +3,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from tokenkit._forks import PerProcess
 
 THREADS = 16

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from tokenkit import options
 from tokenkit.errors import ConfigurationError
 from tokenkit.options import (

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.exceptions import ConnectionError as NoConnection
+
 from tokenkit.errors import AuthenticationError, ConfigurationError, TokenEndpointError, TransportError
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -133,6 +134,24 @@ def test_refresh_in_that_says_nothing(asked: Any) -> None:
     """A refresh_in that is no positive number is passed over."""
     token = _token(HOUR, extra={"refresh_in": asked})
     assert pytest.approx(0.9 * HOUR) == RefreshPolicy().window(token, NOW, draw=lambda: 0.0).due_in
+
+
+def test_a_source_with_a_cache_of_its_own() -> None:
+    """Where the source's newest token would be due at once, what is left of its life counts as the whole."""
+    policy, old = RefreshPolicy(jitter=0), _token(HOUR, age=3500)
+    assert policy.window(old, NOW).due_in < 0
+    assert pytest.approx((90, 95)) == policy.window(old, NOW, just_fetched=True)
+    hasty = _token(HOUR, age=60, extra={"refresh_in": 30})
+    assert pytest.approx(0.9 * 3540) == policy.window(hasty, NOW, just_fetched=True).due_in
+    assert pytest.approx(0.9 * HOUR) == policy.window(_token(HOUR), NOW, just_fetched=True).due_in
+
+
+@pytest.mark.parametrize("left", [0.5, 0, -60])
+def test_a_source_of_dead_tokens(left: float) -> None:
+    """A source whose tokens are all but expired is asked once per min_renewal_interval and not in a loop."""
+    window = RefreshPolicy(min_renewal_interval=5).window(_token(HOUR, age=HOUR - left), NOW, just_fetched=True)
+    assert 5 == window.due_in
+    assert pytest.approx(left, abs=0.03) == window.usable_for
 
 
 def test_a_fleet_spreads_out() -> None:

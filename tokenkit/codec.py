@@ -12,7 +12,7 @@ import math
 from typing import final
 
 from tokenkit.errors import StorageError
-from tokenkit.tokens import Token
+from tokenkit.tokens import Token, positive_seconds
 
 __all__ = ["EntryReader", "decode", "encode", "matches", "retention"]
 
@@ -77,8 +77,8 @@ def retention(token: Token, now: float) -> int | None:
 
 
 def _refresh_expiry(token: Token, now: float) -> float:
-    lifetime = token.extra.get("refresh_expires_in")
-    if isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)) or not 0 < lifetime < math.inf:
+    lifetime = positive_seconds(token.extra.get("refresh_expires_in"))
+    if lifetime is None:
         return now + _REFRESH_TOKEN_LIFETIME  # Keycloak's 0 means 'no limit', which is nobody's promise
     return (token.issued_at.timestamp() if token.issued_at else now) + lifetime
 

@@ -20,7 +20,7 @@ from typing import Any, final
 
 from tokenkit.errors import MalformedResponseError
 
-__all__ = ["Token"]
+__all__ = ["Token", "positive_seconds"]
 
 _ISO_8601 = re.compile(
     r"\s*(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(?:[Zz]|([+-]\d\d)(?::?(\d\d))?)\s*\Z", re.ASCII
@@ -240,9 +240,12 @@ def _expiry(answer: Mapping[str, Any], now: datetime) -> datetime | None:
         value = answer.get(name)
         if value is None or value == "":
             continue
-        if name == "expires_in":
-            return now + timedelta(seconds=_lifetime(name, value))
-        return _instant(name, value)
+        if name != "expires_in":
+            return _instant(name, value)
+        seconds = positive_seconds(value)
+        if seconds is None:
+            raise ValueError("expires_in is not a positive number of seconds; set ttl= to override it")
+        return now + timedelta(seconds=seconds)
     return _jwt_expiry(answer["access_token"])
 
 
@@ -255,11 +258,10 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _lifetime(name: str, value: Any) -> float:
+def positive_seconds(value: Any) -> float | None:
+    """Return an answer's *value* as seconds if it is a finite number above 0, or a string of one; else None."""
     seconds = _number(value)
-    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
-        raise ValueError(f"{name} is not a positive number of seconds; set ttl= to override it")
-    return seconds
+    return None if seconds is None or not 0 < seconds < math.inf else seconds
 
 
 def _instant(name: str, value: Any) -> datetime:
