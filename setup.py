@@ -78,7 +78,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["tokenkit", "tokenkit.*"]),
-    package_data={"tokenkit": ["py.typed"]},
+    package_data={"tokenkit": ["py.typed", "**/*.pyi"]},
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=[
