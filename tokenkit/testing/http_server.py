@@ -13,7 +13,7 @@ from tokenkit.testing.wire import Wire
 
 __all__ = ["HttpServer"]
 
-Exchange = Callable[[Wire, Request], bool]
+_Exchange = Callable[[Wire, Request], bool]
 
 _LOOPBACK = "127.0.0.1"
 _BACKLOG = 512
@@ -39,11 +39,11 @@ class HttpServer:
         self._listener = socket.create_server((_LOOPBACK, port), backlog=_BACKLOG)
         self.port: int = self._listener.getsockname()[1]
         # Set by start(), before the first thread that reads them.
-        self._exchange: Exchange
+        self._exchange: _Exchange
         self._accepted: Callable[[], None]
         self._acceptor: threading.Thread
 
-    def start(self, exchange: Exchange, accepted: Callable[[], None]) -> None:
+    def start(self, exchange: _Exchange, accepted: Callable[[], None]) -> None:
         """Answer from now on.
 
         Args:
