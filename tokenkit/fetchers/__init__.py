@@ -1,19 +1,35 @@
 """Sources of tokens: HTTP endpoints, the OAuth 2.0 grants, and what is on this machine."""
 
+from tokenkit.fetchers.command import CommandTokenFetcher
 from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.fetchers.local import (
     CallableTokenFetcher,
     EnvTokenFetcher,
+    FileTokenFetcher,
     StaticTokenFetcher,
     StoredTokenFetcher,
+)
+from tokenkit.fetchers.oauth2 import (
+    ClientCredentialsFetcher,
+    JwtBearerFetcher,
+    PasswordFetcher,
+    RefreshTokenFetcher,
+    TokenExchangeFetcher,
 )
 
 __all__ = [
     "BodyTokenFetcher",
     "CallableTokenFetcher",
+    "ClientCredentialsFetcher",
+    "CommandTokenFetcher",
     "EnvTokenFetcher",
+    "FileTokenFetcher",
     "HeaderTokenFetcher",
     "HttpTokenFetcher",
+    "JwtBearerFetcher",
+    "PasswordFetcher",
+    "RefreshTokenFetcher",
     "StaticTokenFetcher",
     "StoredTokenFetcher",
+    "TokenExchangeFetcher",
 ]

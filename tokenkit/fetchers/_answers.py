@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from tokenkit.clock import SystemClock
 from tokenkit.errors import MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._secrets import Scrubber
 
-__all__ = ["endpoint_error", "json_object", "refuse_error_object", "retry_after_seconds"]
+__all__ = ["at_path", "endpoint_error", "json_object", "refuse_error_object", "retry_after_seconds"]
 
 _MAX_RETRY_AFTER = 3600.0  # what is longer is a mistake, or an answer to give up on
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
@@ -95,3 +96,18 @@ def _hint(status: int) -> str:
     if 300 <= status < 400:
         return "; a token endpoint that redirects is not followed: is there a captive portal, or a wrong URL?"
     return "; a proxy wants authentication" if status == 407 else ""
+
+
+def at_path(answer: Mapping[str, Any], path: str) -> Any:
+    """Return the field of *answer* that *path* names, its parts joined by dots; None where there is none."""
+    if path in answer:
+        return answer[path]
+    place: Any = answer
+    for part in path.split("."):
+        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+            place = place[int(part)]
+        elif isinstance(place, Mapping):
+            place = place.get(part)
+        else:
+            return None
+    return place

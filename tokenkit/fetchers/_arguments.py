@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from tokenkit.contracts import FetchContext, takes_context
-from tokenkit.errors import ConfigurationError
+from tokenkit.errors import AuthenticationError, ConfigurationError
+from tokenkit.fetchers._files import read_secret
+from tokenkit.tokens import Token
 
-__all__ = ["check_step", "from_context"]
+__all__ = ["check_step", "from_context", "token_text"]
 
 
 def check_step(name: object, depends_on: Sequence[str], ttl: timedelta | None) -> tuple[str, ...]:
@@ -32,3 +35,19 @@ def from_context(value: Any, context: FetchContext) -> Any:
     if not callable(value):
         return value
     return value(context) if takes_context(value) else value()
+
+
+def token_text(value: Any, context: FetchContext, *, step_name: str) -> str:
+    """Return the token that *value* is, is the path of, or returns.
+
+    Raises:
+        AuthenticationError: There is none. Transient where it is a file, which may come yet.
+    """
+    found = from_context(value, context)
+    if isinstance(found, Token):
+        return found.access_token
+    if isinstance(found, os.PathLike):
+        return read_secret(found, step_name=step_name)
+    if not isinstance(found, str) or not found:
+        raise AuthenticationError("the token to be sent is missing", step_name=step_name)
+    return found

@@ -132,9 +132,10 @@ class Transport:
     ) -> None:
         self._connect, self._read, self._total = _limits(timeout)
         self._retry = _policy(retries)
-        # None lets a session of the user's decide; in our own it means the same as True.
-        self._options: dict[str, Any] = {"verify": None if verify is True else verify, "cert": cert}
-        self._options["proxies"] = dict(proxies) if proxies else None
+        if session is not None and verify is True:
+            # Our default does not switch on what the user switched off.
+            verify = True if session.verify is None else session.verify
+        self._options: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": dict(proxies) if proxies else None}
         self._session = session
         self._own: PerProcess[requests.Session] = PerProcess(new_session)
 

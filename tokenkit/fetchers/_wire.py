@@ -25,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tokenkit.clock import SystemClock
 
-__all__ = ["NO_AUTH", "NoAuth", "deadline", "new_session"]
+__all__ = ["NO_AUTH", "NoAuth", "TimedAdapter", "deadline", "new_session", "time_left"]
 
 _clock = SystemClock()
 _deadline: ContextVar[float] = ContextVar("tokenkit_wire_deadline", default=math.inf)
@@ -39,6 +39,11 @@ def deadline(moment: float) -> Iterator[None]:
         yield
     finally:
         _deadline.reset(before)
+
+
+def time_left() -> float:
+    """Return the seconds until the deadline of this context; infinity where there is none."""
+    return _deadline.get() - _clock.monotonic()
 
 
 @final
@@ -64,7 +69,7 @@ class _TimedSocket(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = _deadline.get() - _clock.monotonic()
+        left = time_left()
         if left <= 0:
             raise TimeoutError("the answer took too long")
         if left != math.inf:
@@ -124,7 +129,7 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
-class _Adapter(HTTPAdapter):
+class TimedAdapter(HTTPAdapter):
     """requests' own adapter on the connections above. SOCKS proxies keep their own kind."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -154,7 +159,8 @@ def new_session() -> requests.Session:
     # The next request is a token's lifetime away: a kept connection would be dead by then, and a refresh token
     # must not be spent on finding that out.
     session.headers["Connection"] = "close"
+    session.headers["Accept-Encoding"] = "identity"  # a token needs no compression, and a small bomb none either
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for prefix in ("http://", "https://"):
-        session.mount(prefix, _Adapter(max_retries=0))
+        session.mount(prefix, TimedAdapter(max_retries=0))
     return session

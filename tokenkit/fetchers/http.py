@@ -16,7 +16,7 @@ from urllib3.util import Retry
 
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
-from tokenkit.fetchers._answers import json_object
+from tokenkit.fetchers._answers import at_path, json_object
 from tokenkit.fetchers._arguments import check_step, from_context
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
@@ -25,8 +25,8 @@ from tokenkit.tokens import Token
 
 __all__ = ["BodyTokenFetcher", "HeaderTokenFetcher", "HttpTokenFetcher"]
 
-Fields = Mapping[str, Any]
-FieldsSource = Fields | Callable[[FetchContext], Fields] | Callable[[], Fields] | None
+_Fields = Mapping[str, Any]
+_FieldsSource = _Fields | Callable[[FetchContext], _Fields] | Callable[[], _Fields] | None
 
 
 @dataclass(eq=False, repr=False)
@@ -76,8 +76,8 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
     endpoint: str
     _: KW_ONLY
     method: str = "POST"
-    request_headers: FieldsSource = None
-    request_data: FieldsSource = None
+    request_headers: _FieldsSource = None
+    request_data: _FieldsSource = None
     content_type: str = "form"
     ttl: timedelta | None = None
     timeout: Timeout = (3.05, 30)
@@ -207,7 +207,7 @@ class BodyTokenFetcher(HttpTokenFetcher):
             "expires_in": self.expires_in_field,
             "refresh_token": self.refresh_token_field,
         }
-        found = {name: _at_path(answer, path) for name, path in fields.items()}
+        found = {name: at_path(answer, path) for name, path in fields.items()}
         if found["access_token"] is None:
             raise MalformedResponseError(f"the answer has no field {self.token_field!r}")
         if found["expires_in"] is None:
@@ -240,17 +240,3 @@ class HeaderTokenFetcher(HttpTokenFetcher):
         if not value:
             raise MalformedResponseError(f"the answer has no header {self.token_header!r}")
         return Token.from_response({"access_token": value, "token_type": self.token_type}, ttl=self.ttl)
-
-
-def _at_path(answer: Mapping[str, Any], path: str) -> Any:
-    if path in answer:
-        return answer[path]
-    place: Any = answer
-    for part in path.split("."):
-        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            place = place[int(part)]
-        elif isinstance(place, Mapping):
-            place = place.get(part)
-        else:
-            return None
-    return place

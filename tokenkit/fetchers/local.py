@@ -1,20 +1,28 @@
-"""Fetchers that ask no network: a token at hand, a function, an environment variable, a storage."""
+"""Fetchers that ask no network: a token at hand, a function, an environment variable, a file, a storage."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar, final
 
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
 from tokenkit.fetchers._arguments import check_step
+from tokenkit.fetchers._files import read_secret
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.tokens import Token
 
-__all__ = ["CallableTokenFetcher", "EnvTokenFetcher", "StaticTokenFetcher", "StoredTokenFetcher"]
+__all__ = [
+    "CallableTokenFetcher",
+    "EnvTokenFetcher",
+    "FileTokenFetcher",
+    "StaticTokenFetcher",
+    "StoredTokenFetcher",
+]
 
 
 @final
@@ -150,12 +158,62 @@ class EnvTokenFetcher(TokenFetcher):
         if not text:
             message = f"the environment variable {self.variable} is not set, or empty"
             raise AuthenticationError(message, step_name=self.name)
-        try:
-            return Token.from_response({"access_token": text}, ttl=self.ttl)
-        except MalformedResponseError as error:
-            failure = error
-        failure.step_name = self.name
-        raise failure
+        return _token(text, ttl=self.ttl, step_name=self.name)
+
+
+@final
+@dataclass(eq=False, repr=False)
+class FileTokenFetcher(TokenFetcher):
+    """Returns the token in a file that another program keeps fresh, such as a Kubernetes projected token.
+
+    The file is read at each fetch, by its name, so that a swapped link is followed. A manager looks again every
+    *reread* seconds, behind its callers, and keeps the token it has where the file is missing for a moment. Where the
+    token is a JWT, its ``exp`` claim says when it expires.
+
+    Args:
+        path: The file. It holds the token and nothing else but white space.
+        name: The step's name.
+        depends_on: The names of steps to fetch first.
+        ttl: A lifetime, counted from each fetch; None: the token's own, where it is a JWT, else for ever.
+        reread: Seconds, or a timedelta, after which a manager looks again.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    path: str | os.PathLike[str]
+    _: KW_ONLY
+    name: str = "file"
+    depends_on: Sequence[str] = ()
+    ttl: timedelta | None = None
+    reread: float | timedelta = 60
+
+    def __post_init__(self) -> None:
+        self.depends_on = check_step(self.name, self.depends_on, self.ttl)
+        if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
+            raise ConfigurationError("path must be a path")
+        if isinstance(self.reread, timedelta):
+            self.reread = self.reread.total_seconds()
+        if not self.reread > 0:
+            raise ConfigurationError("reread must be more than 0 seconds")
+
+    def __repr__(self) -> str:
+        return f"<FileTokenFetcher {self.name!r} from {os.fspath(self.path)}>"
+
+    @property
+    def cache_key(self) -> str:
+        return f"{self.name}:file:{Path(self.path).absolute()}"
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Read the file.
+
+        Raises:
+            AuthenticationError: There is no token in it; it may come yet (``transient``).
+            MalformedResponseError: What it holds is no token, or one that expired and may be replaced yet.
+        """
+        text = read_secret(self.path, step_name=self.name)
+        token = _token(text, ttl=self.ttl, step_name=self.name, transient=True)
+        return replace(token, extra={"refresh_in": self.reread})
 
 
 @final
@@ -203,3 +261,12 @@ class StoredTokenFetcher(TokenFetcher):
             state = "no token" if token is None else "an expired token"
             raise AuthenticationError(f"the storage has {state} under its key", step_name=self.name, transient=True)
         return token
+
+
+def _token(text: str, *, ttl: timedelta | None, step_name: str, transient: bool = False) -> Token:
+    try:
+        return Token.from_response({"access_token": text}, ttl=ttl)
+    except MalformedResponseError as error:
+        failure = error
+    failure.step_name, failure.transient = step_name, transient
+    raise failure

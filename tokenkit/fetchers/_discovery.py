@@ -1,0 +1,84 @@
+"""Where an authorization server's endpoints are: RFC 8414 and OpenID Connect Discovery."""
+
+from __future__ import annotations
+
+from typing import Any, final
+from urllib.parse import urlsplit, urlunsplit
+
+from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
+from tokenkit.fetchers._answers import json_object
+from tokenkit.fetchers._transport import TokenRequest, Transport
+from tokenkit.fetchers._urls import checked_url
+
+__all__ = ["Discovery"]
+
+
+@final
+class Discovery:
+    """Reads a server's metadata once, and keeps it. Safe from any thread: of two first readers, both may ask.
+
+    Args:
+        issuer: The server's identifier, a URL without a query.
+        transport: What to ask through.
+        allow_insecure: Whether ``http://`` may go beyond this machine.
+        mutual_tls: Whether the endpoints for client certificates are meant, where there are any (RFC 8705 section 5).
+
+    Raises:
+        ConfigurationError: The issuer is no such URL.
+    """
+
+    def __init__(self, issuer: str, transport: Transport, *, allow_insecure: bool, mutual_tls: bool) -> None:
+        self._issuer = checked_url(issuer, argument="issuer", allow_insecure=allow_insecure)
+        if "?" in issuer:
+            raise ConfigurationError("issuer must not have a query (RFC 8414 section 2)")
+        self._transport = transport
+        self._allow_insecure = allow_insecure
+        self._mutual_tls = mutual_tls
+        self._metadata: dict[str, Any] | None = None  # replaced whole
+
+    def endpoint(self, name: str, *, step_name: str | None, timeout: float | None) -> str:
+        """Return the URL of the endpoint *name*, such as 'token_endpoint'.
+
+        Raises:
+            AuthenticationError: The metadata cannot be had, are another issuer's, or have no such usable URL.
+        """
+        metadata = self._metadata
+        if metadata is None:
+            metadata = self._metadata = self._read(step_name, timeout)
+        aliases = metadata.get("mtls_endpoint_aliases") if self._mutual_tls else None
+        url = (aliases.get(name) if isinstance(aliases, dict) else None) or metadata.get(name)
+        try:
+            return checked_url(url, argument=name, allow_insecure=self._allow_insecure)  # type: ignore[arg-type]  # checked there
+        except ConfigurationError as error:
+            problem = error.message
+        raise MalformedResponseError(f"the metadata of {self._issuer}: {problem}", step_name=step_name)
+
+    def _read(self, step_name: str | None, timeout: float | None) -> dict[str, Any]:
+        oauth, openid = _well_known(self._issuer)
+        try:
+            metadata = self._ask(oauth, step_name, timeout)
+        except (TokenEndpointError, MalformedResponseError) as error:
+            if error.transient:
+                raise
+            metadata = None  # no such page: asked elsewhere, outside this block
+        if metadata is None:
+            metadata = self._ask(openid, step_name, timeout)
+        if metadata.get("issuer") != self._issuer:
+            # RFC 8414 section 3.3: not one character may differ, or a server could pass itself off as another.
+            raise MalformedResponseError(
+                f"the metadata are not those of the issuer {self._issuer}", step_name=step_name
+            )
+        return metadata
+
+    def _ask(self, url: str, step_name: str | None, timeout: float | None) -> dict[str, Any]:
+        response, _scrubber = self._transport.exchange(
+            lambda: TokenRequest("GET", url), step_name=step_name, timeout=timeout
+        )
+        return json_object(response, step_name)
+
+
+def _well_known(issuer: str) -> tuple[str, str]:
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    inserted = urlunsplit(parts._replace(path=f"/.well-known/oauth-authorization-server{path}"))
+    return inserted, urlunsplit(parts._replace(path=f"{path}/.well-known/openid-configuration"))

@@ -1,0 +1,65 @@
+"""Which token is whose: storage keys that are canonical (order does not matter) and injective (no two tenants meet).
+
+The values go into a hash with their lengths, so that no choice of them can look like another. Where a function
+gives a value, the function stands for it: asking it would be a fetch of its own, or fail outside a pipeline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+__all__ = ["cache_key", "canonical", "own_mark"]
+
+
+def cache_key(prefix: str, parts: Mapping[str, Any], own: str) -> str:
+    """Return a key that starts with *prefix*, for reading, and goes on with a hash of *parts*.
+
+    Args:
+        prefix: What the key is for; printable, and short after cutting.
+        parts: What tells one token from another, by name.
+        own: Stands for a function that cannot be told from others by its code, such as a closure.
+    """
+    digest = hashlib.sha256(canonical(parts, own)).hexdigest()
+    readable = "".join(character if character.isalnum() or character in "-_.:" else "_" for character in prefix)
+    return f"{readable[:80]}:{digest[:40]}"
+
+
+def own_mark() -> str:
+    """Return a mark that no other object has, in no process."""
+    return uuid.uuid4().hex
+
+
+def canonical(value: Any, own: str) -> bytes:
+    """Return *value* as bytes that no other value has; mappings and sets regardless of their order."""
+    if isinstance(value, Mapping):
+        items = sorted(canonical(str(key), own) + canonical(inner, own) for key, inner in value.items())
+        return _framed("m", b"".join(items))
+    if isinstance(value, (set, frozenset)):
+        return _framed("s", b"".join(sorted(canonical(one, own) for one in value)))
+    if isinstance(value, (list, tuple)):
+        return _framed("l", b"".join(canonical(one, own) for one in value))
+    if callable(value):
+        return _framed("f", b"".join(canonical(one, own) for one in _code(value, own)))
+    if isinstance(value, os.PathLike):
+        return _framed("p", os.fsencode(value))
+    if isinstance(value, bytes):
+        return _framed("b", value)
+    return _framed(type(value).__name__, str(value).encode())
+
+
+def _framed(kind: str, content: bytes) -> bytes:
+    return f"{kind}{len(content)}:".encode() + content
+
+
+def _code(function: Any, own: str) -> Iterator[Any]:
+    if not isinstance(function, FunctionType) or function.__closure__ or function.__defaults__:
+        yield own  # what it returns hangs on more than its code
+        return
+    code = function.__code__
+    yield from (function.__module__, function.__qualname__, code.co_code, code.co_names)
+    yield [one for one in code.co_consts if isinstance(one, (str, bytes, int, float))]

@@ -1,0 +1,126 @@
+"""A client of an OAuth 2.0 authorization server: posts to its endpoints, authenticated. It knows no grant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import requests
+
+from tokenkit.clock import SystemClock
+from tokenkit.contracts import FetchContext
+from tokenkit.errors import ConfigurationError, MalformedResponseError
+from tokenkit.fetchers._answers import json_object
+from tokenkit.fetchers._client_auth import ClientAuth
+from tokenkit.fetchers._discovery import Discovery
+from tokenkit.fetchers._secrets import Scrubber
+from tokenkit.fetchers._transport import TokenRequest, Transport
+from tokenkit.fetchers._urls import checked_url, host_of
+from tokenkit.tokens import Token
+
+__all__ = ["OAuthClient"]
+
+_clock = SystemClock()
+
+
+@final
+class OAuthClient:
+    """Safe from any thread and after a fork.
+
+    Args:
+        auth: The client.
+        transport: What to send through.
+        urls: The endpoints that are known, by the names of RFC 8414, such as 'token_endpoint'; None: unknown.
+        issuer: Whose metadata tell the others; None: nobody's.
+        allow_insecure: Whether ``http://`` may go beyond this machine.
+
+    Raises:
+        ConfigurationError: A URL is wrong.
+    """
+
+    def __init__(
+        self,
+        auth: ClientAuth,
+        transport: Transport,
+        *,
+        urls: Mapping[str, str | None],
+        issuer: str | None,
+        allow_insecure: bool,
+    ) -> None:
+        self._auth = auth
+        self._transport = transport
+        self._urls = {name: url for name, url in urls.items() if url is not None}
+        for name, url in self._urls.items():
+            checked_url(url, argument=name.replace("endpoint", "url"), allow_insecure=allow_insecure)
+        self._discovery = issuer and Discovery(
+            issuer, transport, allow_insecure=allow_insecure, mutual_tls=auth.has_cert
+        )
+        self.host = host_of(self._urls.get("token_endpoint") or issuer or next(iter(self._urls.values()), "?"))
+
+    def post(
+        self,
+        endpoint: str,
+        build: Callable[[str], Mapping[str, Any]],
+        *,
+        context: FetchContext,
+        step_name: str | None,
+    ) -> tuple[requests.Response, Scrubber]:
+        """Post what *build* makes to *endpoint* and return the answer, a success.
+
+        Args:
+            endpoint: Its name in RFC 8414.
+            build: Makes the parameters of one try; called with the token endpoint's URL.
+            context: For values that are functions; its timeout bounds all.
+            step_name: What errors name.
+
+        Raises:
+            AuthenticationError: There is no such answer.
+            ConfigurationError: The endpoint is not known.
+        """
+        end = None if context.timeout is None else _clock.monotonic() + context.timeout
+        url = self._url(endpoint, step_name, context.timeout)
+        audience = url if endpoint == "token_endpoint" else self._urls.get("token_endpoint", url)
+
+        def request() -> TokenRequest:
+            headers, credentials = self._auth.apply(audience, context)
+            return TokenRequest("POST", url, headers, {**build(audience), **credentials})
+
+        left = None if end is None else end - _clock.monotonic()
+        return self._transport.exchange(request, step_name=step_name, timeout=left)
+
+    def revoke(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> None:
+        """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first."""
+        values = (
+            {"refresh_token": token.refresh_token, "access_token": token.access_token}
+            if isinstance(token, Token)
+            else {"": token}
+        )
+        for hint, value in values.items():
+            if value:
+                data = {"token": value, **({"token_type_hint": hint} if hint else {})}
+                self._post_form("revocation_endpoint", data, context, step_name)
+
+    def introspect(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> dict[str, Any]:
+        """Return what the server says about *token* (RFC 7662)."""
+        data = {"token": token.access_token if isinstance(token, Token) else token}
+        response = self._post_form("introspection_endpoint", data, context, step_name)
+        answer = json_object(response, step_name)
+        if not isinstance(answer.get("active"), bool):
+            raise MalformedResponseError("the answer does not say whether the token is active", step_name=step_name)
+        return answer
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._transport.close()
+
+    def _post_form(
+        self, endpoint: str, data: Mapping[str, Any], context: FetchContext, step_name: str | None
+    ) -> requests.Response:
+        return self.post(endpoint, lambda _url: data, context=context, step_name=step_name)[0]
+
+    def _url(self, endpoint: str, step_name: str | None, timeout: float | None) -> str:
+        if endpoint in self._urls:
+            return self._urls[endpoint]
+        if not self._discovery:
+            raise ConfigurationError(f"{endpoint.replace('endpoint', 'url')} is not known; give it, or issuer=")
+        return self._discovery.endpoint(endpoint, step_name=step_name, timeout=timeout)

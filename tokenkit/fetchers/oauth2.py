@@ -1,0 +1,287 @@
+"""The OAuth 2.0 grants for programs: client credentials, password, refresh token, JWT bearer, token exchange.
+
+Each is a fetcher that stands alone under a manager or is a step of a pipeline. Revoking and introspecting are
+methods of each, and functions here for a token that no fetcher of yours has got.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, final
+
+from tokenkit.contracts import FetchContext
+from tokenkit.errors import ConfigurationError, TokenEndpointError
+from tokenkit.fetchers._arguments import from_context, token_text
+from tokenkit.fetchers._client_auth import signed_jwt
+from tokenkit.fetchers._oauth_fetcher import OAuth2Fetcher
+from tokenkit.tokens import Token
+
+__all__ = [
+    "ClientCredentialsFetcher",
+    "JwtBearerFetcher",
+    "PasswordFetcher",
+    "RefreshTokenFetcher",
+    "TokenExchangeFetcher",
+]
+
+_TokenSource = str | Token | os.PathLike[str] | Callable[..., str | Token]
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClientCredentialsFetcher(OAuth2Fetcher):
+    """Gets a token for the client itself (RFC 6749 section 4.4)."""
+
+    name: str = "client_credentials"
+    grant: ClassVar[str] = "client_credentials"
+
+    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
+        return {}
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class PasswordFetcher(OAuth2Fetcher):
+    """Gets a token with a user's password (RFC 6749 section 4.3), for servers that still allow it.
+
+    Further args:
+        username: The user.
+        password: The user's password.
+    """
+
+    username: str | Callable[..., str]
+    password: str | Callable[..., str]
+    name: str = "password"
+    grant: ClassVar[str] = "password"
+    secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "password")
+
+    def __post_init__(self) -> None:
+        if not self.username or not self.password:
+            raise ConfigurationError("username or password is missing")
+        super().__post_init__()
+
+    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
+        return {
+            "username": from_context(self.username, context),
+            "password": from_context(self.password, context),
+        }
+
+    def _subject(self) -> Any:
+        return self.username
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class RefreshTokenFetcher(OAuth2Fetcher):
+    """Gets a token with a refresh token that came from elsewhere, such as a sign-in in a browser (RFC 6749 section 6).
+
+    Where the server rotates refresh tokens, the given one is good for one use: keep the tokens in a storage that
+    outlives the process. Within a process, the newest refresh token is spent, not the given one again.
+
+    Further args:
+        refresh_token: The refresh token, or a function that returns it.
+    """
+
+    refresh_token: str | Callable[..., str]
+    name: str = "refresh_token"
+    grant: ClassVar[str] = "refresh_token"
+    secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "refresh_token")
+    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_rotated")
+
+    def __post_init__(self) -> None:
+        if not self.refresh_token:
+            raise ConfigurationError("refresh_token is missing")
+        super().__post_init__()
+
+    def _open(self) -> None:
+        super()._open()
+        # The refresh token as given, and the newest that came of it. Replaced whole; losing a race loses nothing
+        # that was not lost before: two threads that spend one refresh token.
+        self._rotated: tuple[str, str] | None = None
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Spend the refresh token.
+
+        Raises:
+            TokenEndpointError: The endpoint refused; if it is the refresh token that is no longer good, the message
+                says that a person must sign in again.
+            AuthenticationError: As for other grants.
+        """
+        try:
+            token = super().fetch(context)
+        except TokenEndpointError as error:
+            failure = error
+        else:
+            return self._remember(token, context)
+        raise _sign_in_again(failure)
+
+    def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
+        return self._remember(super().refresh(current, context), context)
+
+    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
+        return {"refresh_token": self._newest(context)}
+
+    def _subject(self) -> Any:
+        return self.refresh_token  # nothing else tells whose token it is
+
+    def _newest(self, context: FetchContext | None) -> str:
+        given: str = from_context(self.refresh_token, context or FetchContext())
+        rotated = self._rotated
+        return rotated[1] if rotated is not None and rotated[0] == given else given
+
+    def _remember(self, token: Token, context: FetchContext | None) -> Token:
+        if not token.refresh_token:
+            return replace(token, refresh_token=self._newest(context))
+        self._rotated = (from_context(self.refresh_token, context or FetchContext()), token.refresh_token)
+        return token
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class JwtBearerFetcher(OAuth2Fetcher):
+    """Gets a token for a signed assertion (RFC 7523 section 2.1), given or made here, with a new ``jti`` each try.
+
+    A client need not authenticate besides: without *client_id* and secrets, no client is named. *issuer* is the
+    assertion's here, so *token_url* must be given.
+
+    Further args:
+        assertion: A finished assertion: a string, a path to read at each try, or a function. Instead of a key.
+        issuer: The ``iss`` of the assertion to be made. None: *client_id*.
+        subject: Its ``sub``.
+        key: The private key, PEM, that signs it; or a shared secret, with *algorithm*.
+        key_id: Its ``kid``.
+        algorithm: Its algorithm; None: the usual one for the key.
+        assertion_audience: Its ``aud``; None: *token_url*.
+        assertion_claims: Further claims.
+        assertion_lifetime: Seconds until it expires.
+    """
+
+    assertion: _TokenSource | None = None
+    subject: str | Callable[..., str] | None = None
+    key: str | bytes | Callable[..., str | bytes] | None = None
+    key_id: str | None = None
+    algorithm: str | None = None
+    assertion_audience: str | None = None
+    assertion_claims: Mapping[str, Any] | None = None
+    assertion_lifetime: float = 300
+    name: str = "jwt_bearer"
+    grant: ClassVar[str] = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "assertion", "key")
+    _anonymous: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.token_url is None:
+            raise ConfigurationError("token_url is missing; issuer is the assertion's here")
+        if (self.assertion is None) == (self.key is None):
+            raise ConfigurationError("give either assertion, or key with issuer and subject")
+        if self.key is not None and not (self.subject and (self.issuer or self.client_id)):
+            raise ConfigurationError("key needs subject, and issuer or client_id, to make an assertion")
+        if not self.assertion_lifetime > 0:
+            raise ConfigurationError("assertion_lifetime must be more than 0 seconds")
+        super().__post_init__()
+
+    @property
+    def _server(self) -> None:
+        return None
+
+    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
+        if self.assertion is not None:
+            return {"assertion": token_text(self.assertion, context, step_name=self.name)}
+        claims = {
+            **(self.assertion_claims or {}),
+            "iss": from_context(self.issuer or self.client_id, context),
+            "sub": from_context(self.subject, context),
+            "aud": self.assertion_audience or token_url,
+        }
+        assertion = signed_jwt(
+            claims,
+            key=from_context(self.key, context),
+            key_id=self.key_id,
+            algorithm=self.algorithm,
+            lifetime=self.assertion_lifetime,
+            argument="key",
+        )
+        return {"assertion": assertion}
+
+    def _subject(self) -> Any:
+        audience = self.assertion_audience
+        return [self.assertion, self.issuer, self.subject, audience, self.assertion_claims or {}]
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class TokenExchangeFetcher(OAuth2Fetcher):
+    """Exchanges a token for another (RFC 8693): to act as, or on behalf of, whom the first one speaks for.
+
+    A client need not authenticate besides: without *client_id* and secrets, no client is named.
+
+    Further args:
+        subject_token: The token that speaks for the party: a string, a :class:`Token`, a path to read at each try
+            (such as a Kubernetes projected token), or a function.
+        subject_token_type: Its type: a URI, or one of 'access_token', 'refresh_token', 'id_token', 'jwt', 'saml1',
+            'saml2'.
+        actor_token: The token of the acting party, likewise.
+        actor_token_type: Its type; with *actor_token* only.
+        requested_token_type: The type wanted, likewise; None: the server decides.
+    """
+
+    subject_token: _TokenSource
+    subject_token_type: str = "access_token"
+    actor_token: _TokenSource | None = None
+    actor_token_type: str | None = None
+    requested_token_type: str | None = None
+    name: str = "token_exchange"
+    grant: ClassVar[str] = "urn:ietf:params:oauth:grant-type:token-exchange"
+    secret_arguments: ClassVar[tuple[str, ...]] = (
+        *OAuth2Fetcher.secret_arguments,
+        "subject_token",
+        "actor_token",
+    )
+    _anonymous: ClassVar[bool] = True
+    _token_types: ClassVar[tuple[str, ...]] = ("bearer", "n_a")  # RFC 8693 section 2.2.1
+
+    def __post_init__(self) -> None:
+        if not self.subject_token:
+            raise ConfigurationError("subject_token is missing")
+        if self.actor_token is None and self.actor_token_type is not None:
+            raise ConfigurationError("actor_token_type has no meaning without actor_token (RFC 8693 section 2.1)")
+        super().__post_init__()
+
+    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
+        params = {
+            "subject_token": token_text(self.subject_token, context, step_name=self.name),
+            "subject_token_type": _type_uri(self.subject_token_type),
+        }
+        if self.actor_token is not None:
+            params["actor_token"] = token_text(self.actor_token, context, step_name=self.name)
+            params["actor_token_type"] = _type_uri(self.actor_token_type or "access_token")
+        if self.requested_token_type is not None:
+            params["requested_token_type"] = _type_uri(self.requested_token_type)
+        return params
+
+    def _subject(self) -> Any:
+        tokens = [one.access_token if isinstance(one, Token) else one for one in (self.subject_token, self.actor_token)]
+        return [*tokens, self.subject_token_type, self.actor_token_type, self.requested_token_type]
+
+
+def _type_uri(name: str) -> str:
+    return name if ":" in name else f"urn:ietf:params:oauth:token-type:{name}"
+
+
+def _sign_in_again(error: TokenEndpointError) -> TokenEndpointError:
+    """Return *error*, saying so where it means that the refresh token is no longer good."""
+    # Some servers say nothing, or invalid_request, where RFC 6749 section 5.2 has invalid_grant.
+    if error.error != "invalid_grant" and not (error.status == 400 and error.error in (None, "invalid_request")):
+        return error
+    return TokenEndpointError(
+        f"{error.message}; the refresh token is no longer good: a person must sign in again",
+        status=error.status,
+        error=error.error,
+        error_description=error.error_description,
+        error_uri=error.error_uri,
+        step_name=error.step_name,
+        transient=error.transient,
+        retry_after=error.retry_after,
+    )
