@@ -3,6 +3,7 @@
 The names that most programs need are here; the others are in the modules that the reference lists.
 """
 
+from tokenkit.auth import BearerAuth
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import (
     AuthenticationError,
@@ -17,6 +18,7 @@ from tokenkit.errors import (
     TransportError,
 )
 from tokenkit.events import TokenListener
+from tokenkit.fetchers import BodyTokenFetcher, CallableTokenFetcher, ClientCredentialsFetcher, HeaderTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.options import FetchOptions
 from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
@@ -25,9 +27,14 @@ from tokenkit.tokens import Token
 
 __all__ = [
     "AuthenticationError",
+    "BearerAuth",
+    "BodyTokenFetcher",
+    "CallableTokenFetcher",
+    "ClientCredentialsFetcher",
     "ConfigurationError",
     "FetchContext",
     "FetchOptions",
+    "HeaderTokenFetcher",
     "MalformedResponseError",
     "PipelineTokenProvider",
     "RefreshPolicy",
