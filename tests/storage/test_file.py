@@ -1,0 +1,438 @@
+"""Tokens in files: what they survive."""
+
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
+from tokenkit.storage import FileTokenStorage
+from tokenkit.storage._names import entry_name
+from tokenkit.testing.crowds import in_child
+from tokenkit.testing.storage import StorageContract
+from tokenkit.tokens import Token
+
+OLD, NEW = Token("old-secret", refresh_token="old-refresh"), Token("new-secret", refresh_token="new-refresh")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "tokens"
+
+
+@pytest.fixture
+def storage(directory: Path) -> FileTokenStorage:
+    return FileTokenStorage(directory)
+
+
+@pytest.fixture
+def entry(storage: FileTokenStorage, directory: Path) -> Path:
+    """The file of an entry that has been written."""
+    storage.set("key", OLD)
+    return directory / f"{entry_name('key')}.json"
+
+
+class TestFileTokenStorage(StorageContract):
+    lock_slack = 1.0
+
+    @pytest.fixture
+    def storage(self, directory: Path) -> FileTokenStorage:
+        return FileTokenStorage(directory)
+
+    @pytest.fixture
+    def twin(self, directory: Path) -> FileTokenStorage:
+        return FileTokenStorage(directory)
+
+
+# Where files are, and who may read them
+
+
+def test_the_default_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a directory it is `tokenkit` in the cache directory of XDG, or of the platform."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert f"<FileTokenStorage {tmp_path / 'tokenkit'}>" == repr(FileTokenStorage())
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert str(Path.home()) in repr(FileTokenStorage())
+
+
+def test_no_home_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home directory must say where."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: Path("~nobody-at-all").expanduser())
+    with pytest.raises(ConfigurationError):
+        FileTokenStorage()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
+def test_files_are_private_from_birth(directory: Path, umask: int) -> None:
+    """Files have mode 0600 in a directory of mode 0700, whatever the umask."""
+    before = os.umask(umask)
+    try:
+        directory.parent.mkdir(mode=0o700)
+        directory.parent.chmod(0o700)
+        storage = FileTokenStorage(directory)
+        storage.set("key", OLD)
+        with storage.lock("key", 1):
+            modes = {path.name.rpartition(".")[2]: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+    finally:
+        os.umask(before)
+    assert {"json": 0o600, "lock": 0o600, "write": 0o600} == modes
+    assert 0o700 == directory.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o707])
+def test_a_directory_of_others_is_refused(storage: FileTokenStorage, entry: Path, mode: int) -> None:
+    """Where others may look or write, no token is read and none is written."""
+    entry.parent.chmod(mode)
+    with pytest.raises(StorageError, match="0700"):
+        storage.get("key")
+    with pytest.raises(StorageError, match="0700"):
+        storage.set("key", NEW)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_foreign_directory_is_refused(storage: FileTokenStorage, entry: Path) -> None:
+    """A directory that another user owns is not trusted, even at mode 0700."""
+    os.chown(entry.parent, 65534, 65534)
+    with pytest.raises(StorageError):
+        storage.get("key")
+
+
+def test_a_file_in_the_place_of_the_directory_is_an_error(directory: Path) -> None:
+    """What cannot be a directory is a StorageError for every method, and no other."""
+    directory.parent.mkdir()
+    directory.write_text("in the way")
+    storage = FileTokenStorage(directory)
+    calls: list[Callable[[], object]] = [
+        lambda: storage.get("key"),
+        lambda: storage.set("key", NEW),
+        lambda: storage.delete("key"),
+        lambda: storage.clear(),
+        lambda: storage.replace("key", None, NEW),
+        lambda: storage.delete_if_equal("key", NEW),
+        lambda: storage.lock("key", 0).__enter__(),
+    ]
+    for call in calls:
+        with pytest.raises(StorageError, match="not a directory"):
+            call()
+
+
+def test_reading_makes_no_directory(storage: FileTokenStorage, directory: Path) -> None:
+    """A storage that was never written to is empty and leaves no trace."""
+    assert storage.get("key") is None
+    storage.delete("key")
+    storage.clear()
+    assert not storage.delete_if_equal("key", OLD)
+    assert not directory.exists()
+
+
+def test_a_directory_that_vanishes_is_made_again(storage: FileTokenStorage, entry: Path) -> None:
+    """Somebody may clean the cache at any time: the next write starts anew."""
+    for path in entry.parent.iterdir():
+        path.unlink()
+    entry.parent.rmdir()
+    assert storage.get("key") is None
+    storage.set("key", NEW)
+    assert NEW == storage.get("key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user to lose root's rights")
+def test_a_read_only_directory_is_still_read() -> None:
+    """Who may not write reads the tokens that are there, and gets a StorageError for the rest."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directories are closed to other users
+        Path(name).chmod(0o755)
+        (Path(name) / "mine").mkdir(mode=0o700)
+        os.chown(Path(name) / "mine", 65534, 65534)
+
+        def child() -> bool:
+            os.setgid(65534)
+            os.setuid(65534)
+            storage = FileTokenStorage(Path(name) / "mine")
+            storage.set("key", OLD)
+            (Path(name) / "mine").chmod(0o500)
+            with pytest.raises(StorageError, match="Permission denied"):
+                storage.set("other", NEW)
+            return storage.get("key") == OLD
+
+        assert in_child(child)
+
+
+# What is in the place of an entry
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(os.urandom(500))
+
+
+def inflate(path: Path) -> None:
+    os.truncate(path, 100 * 1024 * 1024)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def link_to_a_good_one(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def dangle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/nonexistent")
+
+
+def open_up(path: Path) -> None:
+    path.chmod(0o604)
+
+
+def give_away(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(path, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, empty, scramble, inflate, pipe, link, link_to_a_good_one, dangle, open_up, give_away],
+)
+def test_what_cannot_be_trusted_is_absent(
+    storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Damaged and foreign content counts as absent, is logged once without its content, and is healed by a set."""
+    damage(entry)
+    with caplog.at_level(logging.WARNING, "tokenkit"):
+        assert [None, None] == [storage.get("key"), storage.get("key")]
+    assert 1 == len(caplog.records)
+    assert "secret" not in caplog.text
+    storage.set("key", NEW)
+    assert NEW == storage.get("key")
+    assert 0o600 == entry.lstat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("damage", [scramble, pipe, link])
+def test_a_damaged_entry_is_replaced(storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None]) -> None:
+    """Where absence is expected, damage is what was expected."""
+    damage(entry)
+    assert storage.replace("key", None, NEW)
+    assert NEW == storage.get("key")
+
+
+def test_a_symlink_is_never_written_through(storage: FileTokenStorage, entry: Path, tmp_path: Path) -> None:
+    """Setting over a link replaces the link and leaves its target as it was."""
+    target = tmp_path / "target"
+    target.write_text("untouched")
+    entry.unlink()
+    entry.symlink_to(target)
+    storage.set("key", NEW)
+    assert "untouched" == target.read_text()
+    assert not entry.is_symlink()
+
+
+def test_a_token_too_large_to_read_is_not_written(storage: FileTokenStorage, entry: Path) -> None:
+    """More than 1 MiB is refused; what was there stays."""
+    with pytest.raises(StorageError, match="1 MiB"):
+        storage.set("key", Token("x" * 1_100_000))
+    assert OLD == storage.get("key")
+
+
+def test_clear_spares_the_files_of_others(storage: FileTokenStorage, entry: Path) -> None:
+    """What the storage did not write, it does not delete."""
+    other = entry.with_name("settings.json")
+    other.write_text("{}")
+    storage.clear()
+    assert (True, False) == (other.exists(), entry.exists())
+
+
+# Death and full disks
+
+
+@pytest.fixture
+def crash() -> Callable[[FileTokenStorage, str], None]:
+    """Kill a child of this process within its write, at the call of the system function that is named."""
+
+    def run(storage: FileTokenStorage, name: str) -> None:
+        def child() -> None:
+            def die(*args: object, **options: object) -> None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            setattr(Path if name == "replace" else os, name, die)
+            storage.set("key", NEW)
+
+        assert not in_child(child)
+
+    return run
+
+
+@pytest.mark.parametrize("step", ["fchmod", "write", "fsync", "replace"])
+def test_a_writer_killed_before_the_rename_leaves_the_old_token(
+    storage: FileTokenStorage, entry: Path, crash: Callable[[FileTokenStorage, str], None], step: str
+) -> None:
+    """Whatever step of a write is the last, the entry is whole, the lock is free, and clear tidies up."""
+    crash(storage, step)
+    assert OLD == storage.get("key")
+    assert storage.replace("key", OLD, NEW)
+    assert NEW == storage.get("key")
+    assert 1 == len(list(entry.parent.glob(".*.tmp")))
+    storage.clear()
+    assert [] == list(entry.parent.glob(".*.tmp"))
+
+
+def test_a_writer_killed_after_the_rename_leaves_the_new_token(storage: FileTokenStorage, entry: Path) -> None:
+    """From the rename on the new token is there, whole."""
+
+    def child() -> None:
+        rename = Path.replace
+
+        def rename_and_die(path: Path, target: Path) -> None:
+            rename(path, target)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Path.replace = rename_and_die  # type: ignore[method-assign, assignment]  # in this child alone
+        storage.set("key", NEW)
+
+    assert not in_child(child)
+    assert NEW == storage.get("key")
+    assert [] == list(entry.parent.glob(".*.tmp"))
+
+
+def test_the_leftovers_of_the_living_stay(storage: FileTokenStorage, entry: Path) -> None:
+    """A temporary file of a process that runs is a write under way, and not clear's to remove."""
+    writing = entry.with_name(f".{entry.name}.{os.getpid()}.00.tmp")
+    writing.touch(0o600)
+    storage.clear()
+    assert writing.exists()
+
+
+@pytest.fixture
+def holder(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock of 'key', and says so first."""
+    script = (
+        "import sys, time; from tokenkit.storage import FileTokenStorage\n"
+        "with FileTokenStorage(sys.argv[1]).lock('key', 10): print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        assert "held\n" == process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_the_kill_of_its_holder_frees_the_lock(storage: FileTokenStorage, holder: subprocess.Popen[str]) -> None:
+    """A lock held by another process is waited for; after kill -9 of that process it is free at once."""
+    with pytest.raises(StorageLockTimeoutError), storage.lock("key", 0.2):
+        pass
+    holder.kill()
+    holder.wait(10)
+    with storage.lock("key", 1):
+        pass
+
+
+def test_a_stopped_holder_costs_the_timeout(storage: FileTokenStorage, holder: subprocess.Popen[str]) -> None:
+    """A live process that holds the lock for ever costs a waiter its timeout and no more; reads and writes go on."""
+    holder.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(StorageLockTimeoutError), storage.lock("key", 0.2):
+        pass
+    assert time.monotonic() - started < 2
+    storage.set("key", NEW)
+    assert NEW == storage.get("key")
+
+
+def test_lock_files_are_never_unlinked(storage: FileTokenStorage, directory: Path) -> None:
+    """The lock file outlives its use and a clear, as the very same file."""
+    with storage.lock("key", 1):
+        first = next(directory.glob("*.lock")).stat().st_ino
+    storage.clear()
+    assert first == next(directory.glob("*.lock")).stat().st_ino
+
+
+def test_a_full_disk_keeps_the_old_token(storage: FileTokenStorage, entry: Path) -> None:
+    """A write that finds no room is a StorageError, and leaves the old token and no temporary file."""
+
+    def child() -> bool:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        with pytest.raises(StorageError) as caught:
+            storage.set("key", Token("new-secret" * 50))
+        return "secret" not in repr(caught.value) and caught.value.__context__ is None
+
+    assert in_child(child)
+    assert OLD == storage.get("key")
+    assert [] == list(entry.parent.glob(".*.tmp"))
+
+
+def test_a_new_token_is_on_disk_before_it_has_its_name(
+    storage: FileTokenStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write syncs the file, then renames it, then syncs the directory."""
+    calls: list[str] = []
+    fsync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd))[1])
+    monkeypatch.setattr(Path, "replace", lambda path, target: (calls.append("rename"), rename(path, target))[1])
+    storage.set("key", OLD)
+    assert ["fsync", "rename", "fsync"] == calls
+
+
+def test_a_system_that_cannot_sync_directories_still_stores(
+    storage: FileTokenStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync of a directory is left out where it is not to be had."""
+    fsync = os.fsync
+
+    def fsync_files(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112 - of a descriptor
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync_files)
+    storage.set("key", NEW)
+    assert NEW == storage.get("key")
+
+
+@pytest.mark.slow
+def test_a_reader_beside_a_writer_for_ten_seconds(storage: FileTokenStorage) -> None:
+    """Two processes that write and one that reads for 10 s: each read is one of the whole tokens."""
+    tokens = [Token(letter * 20_000, refresh_token=letter) for letter in "ab"]
+    storage.set("key", tokens[0])
+    end = time.monotonic() + 10
+    script = (
+        "import sys; from tokenkit.storage import FileTokenStorage; from tokenkit.tokens import Token\n"
+        "storage = FileTokenStorage(sys.argv[1])\n"
+        "while True:\n"
+        "    for letter in 'ab': storage.set('key', Token(letter * 20_000, refresh_token=letter))"
+    )
+    command = [sys.executable, "-c", script, str(storage._directory)]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    try:
+        reads = []
+        while time.monotonic() < end:
+            reads.append(storage.get("key") in tokens)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait(10)
+    assert len(reads) > 100
+    assert all(reads)

@@ -1,0 +1,192 @@
+"""Tokens in Redis or Valkey: shared between hosts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar, final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tokenkit._forks import PerProcess
+from tokenkit.clock import SystemClock
+from tokenkit.codec import EntryReader, encode, matches, retention
+from tokenkit.contracts import TokenStorage
+from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
+from tokenkit.storage._failures import guarded
+from tokenkit.storage._leases import LeaseBook, checked_lease
+from tokenkit.storage._names import entry_name
+from tokenkit.tokens import Token
+
+__all__ = ["RedisTokenStorage"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CLOCK = SystemClock()
+_SOCKET_TIMEOUT = 2.0  # seconds, for the clients made here
+_POLL_INTERVAL = 0.05  # seconds
+_ENTRY = re.compile(r":\{[0-9A-Za-z_-]*-[0-9a-f]{64}\}\Z")
+_PATTERN_CHARACTERS = re.compile(r"([*?\[\]\\])")
+
+# KEYS: entry, lock. ARGV: the lock's owner ('': whoever); the text that must be there after a '=' ('': nothing may be);
+# the new text ('': delete); its lifetime in seconds ('': without end). One script, so that nobody gets in between.
+_CHANGE = """
+if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local there = redis.call('GET', KEYS[1])
+if (there and '=' .. there or '') ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then redis.call('DEL', KEYS[1])
+elseif ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4]) end
+return 1
+"""
+
+
+@final
+class RedisTokenStorage(TokenStorage):
+    """Keeps tokens in Redis 6 or later, or Valkey, shared between all hosts that reach it.
+
+    The server drops entries when they are of no more use. The lock is a lease: the death of its holder frees it after
+    *lock_lease*, and a holder that outlives its lease can no longer :meth:`replace`. A token is sent and kept as plain
+    text: use ``rediss://``, access control, and :class:`EncryptedTokenStorage` where others can read the server.
+
+    Args:
+        client_or_url: A URL (``redis://``, ``rediss://``, ``unix://``), for which each process makes its own client
+            with time limits of two seconds; or a ``redis.Redis``, a Sentinel's master or a ``RedisCluster``, which
+            stays its maker's: give it a ``socket_timeout``, or a hanging server hangs its callers.
+        key_prefix: What the server's keys begin with; storages with another one see nothing of this one.
+        lock_lease: Seconds after which the server frees a lock by itself; more than a renewal may take.
+
+    Raises:
+        ConfigurationError: The URL or *lock_lease* is none.
+    """
+
+    def __init__(self, client_or_url: Any, key_prefix: str = "tokenkit", *, lock_lease: float = 60.0) -> None:
+        self._origin = client_or_url
+        self._prefix = key_prefix
+        self._lease = checked_lease(lock_lease)
+        self._clients = PerProcess(self._make_client)
+        self._leases: LeaseBook[str] = LeaseBook()  # owner values, by key
+        self._reader = EntryReader(repr(self))
+        if isinstance(client_or_url, str):
+            self._refuse_bad_url()
+
+    def __repr__(self) -> str:  # the URL may hold a password
+        return f"<RedisTokenStorage {self._prefix!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(RedisTokenStorage, key_prefix=self._prefix, lock_lease=self._lease), (self._origin,)
+
+    def __deepcopy__(self, memo: object) -> RedisTokenStorage:
+        return RedisTokenStorage(self._origin, self._prefix, lock_lease=self._lease)
+
+    def get(self, key: str) -> Token | None:
+        return self._reader.read(key, self._read(key))
+
+    def set(self, key: str, token: Token) -> None:
+        text, seconds = encode(token), retention(token, _CLOCK.time())
+        self._call("writing an entry", lambda client: client.set(self._entry(key), text, ex=seconds))
+
+    def delete(self, key: str) -> None:
+        self._call("deleting an entry", lambda client: client.delete(self._entry(key)))
+
+    def clear(self) -> None:
+        """Forget every entry under this prefix. It walks over all keys of the server, so it may take a while."""
+        self._call("clearing", self._remove_all)
+
+    def delete_if_equal(self, key: str, token: Token) -> bool:
+        raw = self._read(key)
+        return matches(self._reader.read(key, raw), token) and self._change(key, "", raw, "", None)
+
+    def replace(self, key: str, expected: Token | None, token: Token) -> bool:
+        raw = self._read(key)
+        if not matches(self._reader.read(key, raw), expected):
+            return False
+        owner = self._leases.find(key) or ""
+        return self._change(key, owner, raw, encode(token), retention(token, _CLOCK.time()))
+
+    @contextmanager
+    def lock(self, key: str, timeout: float) -> Iterator[None]:
+        """Hold *key*'s lock, which is a lease of *lock_lease* seconds. See :meth:`TokenStorage.lock`."""
+        pid, owner = os.getpid(), secrets.token_hex(16)
+        wait = max(0.0, timeout)
+        lock = self._call("making a lock", lambda client: self._lock(client, key))
+        if not guarded("locking", lambda: lock.acquire(blocking_timeout=wait, token=owner)):
+            raise StorageLockTimeoutError("another holds the storage's lock")
+        try:
+            with self._leases.entered(key, owner):
+                yield
+        finally:
+            if os.getpid() == pid:
+                _release(lock)
+
+    def close(self) -> None:
+        """Close the client that was made from a URL; a client that was given is its maker's to close."""
+        client = self._clients.pop()
+        if client is not None and client is not self._origin:
+            guarded("closing", client.close)
+
+    def _make_client(self) -> Any:
+        if not isinstance(self._origin, str):
+            return self._origin
+        # No retry: the repetition of a lock's SET NX would find the lock that the lost answer gave it.
+        return redis.Redis.from_url(
+            self._origin,
+            socket_timeout=_SOCKET_TIMEOUT,
+            socket_connect_timeout=_SOCKET_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def _refuse_bad_url(self) -> None:
+        try:
+            redis.Redis.from_url(self._origin).close()
+            return
+        except (ValueError, TypeError):
+            pass
+        raise ConfigurationError("client_or_url is no URL that redis-py knows")  # its error quotes the password
+
+    def _call(self, doing: str, use: Callable[[Any], T]) -> T:
+        return guarded(doing, lambda: use(self._clients.get()))
+
+    def _entry(self, key: str) -> str:
+        # The braces are a hash tag: a cluster keeps an entry and its lock on one node, as the script needs.
+        return f"{self._prefix}:{{{entry_name(key)}}}"
+
+    def _lock(self, client: Any, key: str) -> Any:
+        return client.lock(f"{self._entry(key)}:lock", timeout=self._lease, sleep=_POLL_INTERVAL, thread_local=False)
+
+    def _read(self, key: str) -> bytes | None:
+        # NEVER_DECODE: a client with decode_responses would raise on what is not UTF-8 instead of returning it.
+        raw: bytes | None = self._call(
+            "reading an entry", lambda client: client.execute_command("GET", self._entry(key), NEVER_DECODE=True)
+        )
+        return raw
+
+    def _change(self, key: str, owner: str, there: bytes | None, text: str, seconds: int | None) -> bool:
+        entry = self._entry(key)
+        expected = b"" if there is None else b"=" + there
+        arguments = (entry, f"{entry}:lock", owner, expected, text, "" if seconds is None else seconds)
+        done = self._call("changing an entry", lambda client: client.eval(_CHANGE, 2, *arguments))
+        return bool(done)
+
+    def _remove_all(self, client: Any) -> None:
+        pattern = _PATTERN_CHARACTERS.sub(r"\\\1", self._prefix) + ":{*}"
+        for found in client.scan_iter(match=pattern, count=500):
+            name = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+            if _ENTRY.fullmatch(name, len(self._prefix)):
+                client.unlink(found)
+
+
+def _release(lock: Any) -> None:
+    try:
+        lock.release()
+    except Exception as error:  # what the block did is done; the server frees the lock when its lease is over
+        logger.warning("a lock could not be released before its lease ran out: %s", type(error).__name__)
