@@ -1,0 +1,137 @@
+"""Tokens in a keyring: a backend of the keyring package that keeps what it is given in a file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import needs
+import pytest
+
+from tokenkit.errors import StorageError
+from tokenkit.testing.storage import StorageContract
+from tokenkit.tokens import Token
+
+keyring = needs.module("keyring")
+from keyring.backend import KeyringBackend  # noqa: E402 - needs keyring
+
+from tokenkit.storage import KeyringTokenStorage  # noqa: E402 - needs keyring
+
+TOKEN = Token("access-secret", refresh_token="refresh-secret")
+
+
+class FileRing(KeyringBackend):
+    """A keyring that keeps its passwords in a file of its own, as a real one keeps them in its daemon."""
+
+    priority = 0  # type: ignore[assignment]  # never chosen by itself
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def passwords(self) -> dict[str, str]:
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+    def save(self, passwords: dict[str, str]) -> None:
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(passwords))
+        part.replace(self.path)
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.passwords().get(f"{service}/{username}")
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.save({**self.passwords(), f"{service}/{username}": password})
+
+    def delete_password(self, service: str, username: str) -> None:
+        passwords = self.passwords()
+        if f"{service}/{username}" not in passwords:
+            raise keyring.errors.PasswordDeleteError("not found")
+        del passwords[f"{service}/{username}"]
+        self.save(passwords)
+
+
+class LockedRing(FileRing):
+    """A keyring whose user did not unlock it."""
+
+    def passwords(self) -> dict[str, str]:
+        raise keyring.errors.KeyringLocked("access-secret")
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> FileRing:
+    return FileRing(tmp_path / "ring.json")
+
+
+@pytest.fixture
+def make(ring: FileRing, tmp_path: Path) -> Callable[..., KeyringTokenStorage]:
+    def make(service: str = "tokenkit", backend: Any = ring) -> KeyringTokenStorage:
+        return KeyringTokenStorage(service, backend=backend, lock_directory=tmp_path / "locks")
+
+    return make
+
+
+class TestKeyringTokenStorage(StorageContract):
+    @pytest.fixture
+    def storage(self, make: Callable[..., KeyringTokenStorage]) -> KeyringTokenStorage:
+        return make()
+
+    @pytest.fixture
+    def twin(self, make: Callable[..., KeyringTokenStorage]) -> KeyringTokenStorage:
+        return make()
+
+
+def test_clear_leaves_no_secret_in_the_keyring(ring: FileRing, make: Callable[..., KeyringTokenStorage]) -> None:
+    """What is cleared is gone from the keyring itself, and other services' entries are not."""
+    for service in ("mine", "yours"):
+        make(service).set("one", TOKEN)
+        make(service).set("two", TOKEN)
+    make("mine").clear()
+    assert {"yours"} == {name.split("/")[0] for name, text in ring.passwords().items() if "secret" in text}
+    assert TOKEN == make("yours").get("one")
+
+
+@pytest.mark.parametrize("damage", ["", "junk", "{}", '[1, "gone"]'])
+def test_a_damaged_index_is_started_anew(ring: FileRing, make: Callable[..., KeyringTokenStorage], damage: str) -> None:
+    """Without its index the storage still reads and writes; what is written from then on is listed again."""
+    storage = make()
+    storage.set("key", TOKEN)
+    ring.set_password("tokenkit", "index", damage)
+    assert TOKEN == storage.get("key")
+    storage.set("key", TOKEN)
+    storage.clear()
+    assert storage.get("key") is None
+
+
+def test_a_locked_keyring_is_a_storage_error(make: Callable[..., KeyringTokenStorage], tmp_path: Path) -> None:
+    """Whatever a keyring raises becomes a StorageError that quotes none of it."""
+    storage = make(backend=LockedRing(tmp_path / "locked"))
+    calls: list[Callable[[], object]] = [
+        lambda: storage.get("key"),
+        lambda: storage.set("key", TOKEN),
+        lambda: storage.delete("key"),
+        storage.clear,
+        lambda: storage.replace("key", None, TOKEN),
+        lambda: storage.delete_if_equal("key", TOKEN),
+    ]
+    for call in calls:
+        with pytest.raises(StorageError, match="KeyringLocked") as caught:
+            call()
+        assert "secret" not in repr(caught.value)
+        assert caught.value.__context__ is None
+
+
+def test_the_keyring_of_the_system_is_the_default(
+    ring: FileRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a backend it is the one that keyring is set to, asked for at each use."""
+    before = keyring.get_keyring()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    storage = KeyringTokenStorage("mine")
+    keyring.set_keyring(ring)
+    try:
+        storage.set("key", TOKEN)
+    finally:
+        keyring.set_keyring(before)
+    assert any(name.startswith("mine/key-") for name in ring.passwords())
+    assert (tmp_path / "cache" / "tokenkit" / "locks").is_dir()

@@ -1,0 +1,139 @@
+"""Tokens in the system's keyring: shared by one user's programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+import keyring
+from keyring.backend import KeyringBackend
+
+from tokenkit.codec import EntryReader, encode, matches
+from tokenkit.contracts import TokenStorage
+from tokenkit.storage._directory import default_directory
+from tokenkit.storage._failures import guarded
+from tokenkit.storage._filelocks import FileLocks
+from tokenkit.storage._names import entry_name
+from tokenkit.tokens import Token
+
+__all__ = ["KeyringTokenStorage"]
+
+T = TypeVar("T")
+
+_INDEX = "index"  # the entry that lists the others, since a keyring cannot: a name has a hash and is never this one
+_WRITE_TIMEOUT = 5.0  # seconds
+
+
+@final
+class KeyringTokenStorage(TokenStorage):
+    """Keeps tokens in the system's keyring: Secret Service, KWallet, macOS Keychain, Windows Credential Locker.
+
+    A keyring knows neither locks nor comparing: both are done under lock files in the user's cache directory, so they
+    hold between programs of one user that use this class. A locked keyring may ask the user for a password, and the
+    caller waits for the answer. Windows takes about 1,200 characters an entry, less than many tokens have.
+
+    Args:
+        service: The name that the entries stand under in the keyring.
+        backend: A backend to use; None: the one that keyring finds at each use.
+        lock_directory: Where the lock files are. None: ``tokenkit/locks`` in the user's cache directory.
+    """
+
+    def __init__(
+        self,
+        service: str = "tokenkit",
+        *,
+        backend: KeyringBackend | None = None,
+        lock_directory: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._service = service
+        self._backend = backend
+        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory)
+        self._locks = FileLocks(self._directory, ".lock")
+        self._writes = FileLocks(self._directory, ".write")
+        self._reader = EntryReader(repr(self))
+
+    def __repr__(self) -> str:
+        return f"<KeyringTokenStorage {self._service!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(KeyringTokenStorage, backend=self._backend, lock_directory=self._directory), (self._service,)
+
+    def __deepcopy__(self, memo: object) -> KeyringTokenStorage:
+        return KeyringTokenStorage(self._service, backend=self._backend, lock_directory=self._directory)
+
+    def get(self, key: str) -> Token | None:
+        return self._reader.read(key, self._read(entry_name(key)))
+
+    def set(self, key: str, token: Token) -> None:
+        self._locked(lambda: self._put(key, token))
+
+    def delete(self, key: str) -> None:
+        self._locked(lambda: self._remove(entry_name(key)))
+
+    def clear(self) -> None:
+        def remove_all() -> None:
+            for name in self._names():
+                self._remove(name)
+
+        self._locked(remove_all)
+
+    def delete_if_equal(self, key: str, token: Token) -> bool:
+        def compare_and_remove() -> bool:
+            found = matches(self.get(key), token)
+            if found:
+                self._remove(entry_name(key))
+            return found
+
+        return self._locked(compare_and_remove)
+
+    def replace(self, key: str, expected: Token | None, token: Token) -> bool:
+        def compare_and_put() -> bool:
+            found = matches(self.get(key), expected)
+            if found:
+                self._put(key, token)
+            return found
+
+        return self._locked(compare_and_put)
+
+    def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
+        return self._locks.hold(entry_name(f"{self._service}\0{key}"), timeout)
+
+    def _locked(self, change: Callable[[], T]) -> T:
+        # One lock for all entries: each write may change the index.
+        with self._writes.hold(entry_name(self._service), _WRITE_TIMEOUT):
+            return change()
+
+    def _ring(self) -> KeyringBackend:
+        return self._backend or keyring.get_keyring()
+
+    def _read(self, name: str) -> str | None:
+        return guarded("reading the keyring", lambda: self._ring().get_password(self._service, name))
+
+    def _write(self, name: str, text: str) -> None:
+        guarded("writing to the keyring", lambda: self._ring().set_password(self._service, name, text))
+
+    def _put(self, key: str, token: Token) -> None:
+        name, text = entry_name(key), encode(token)
+        names = self._names()
+        if name not in names:  # listed first: what clear() cannot find would stay for ever
+            self._write(_INDEX, json.dumps([*names, name]))
+        self._write(name, text)
+
+    def _remove(self, name: str) -> None:
+        if self._read(name) is not None:  # a keyring refuses to delete what it has not
+            guarded("deleting from the keyring", lambda: self._ring().delete_password(self._service, name))
+        names = self._names()
+        if name in names:
+            self._write(_INDEX, json.dumps([one for one in names if one != name]))
+
+    def _names(self) -> list[str]:
+        try:
+            names = json.loads(self._read(_INDEX) or "[]")
+        except ValueError:
+            return []
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
