@@ -2,6 +2,7 @@
 
 from tokenkit.fetchers.command import CommandTokenFetcher
 from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.fetchers.introspection import introspect, revoke
 from tokenkit.fetchers.local import (
     CallableTokenFetcher,
     EnvTokenFetcher,
@@ -32,4 +33,6 @@ __all__ = [
     "StaticTokenFetcher",
     "StoredTokenFetcher",
     "TokenExchangeFetcher",
+    "introspect",
+    "revoke",
 ]

@@ -90,11 +90,7 @@ class OAuthClient:
 
     def revoke(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> None:
         """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first."""
-        values = (
-            {"refresh_token": token.refresh_token, "access_token": token.access_token}
-            if isinstance(token, Token)
-            else {"": token}
-        )
+        values = {"": token} if isinstance(token, str) else _values(token)
         for hint, value in values.items():
             if value:
                 data = {"token": value, **({"token_type_hint": hint} if hint else {})}
@@ -124,3 +120,7 @@ class OAuthClient:
         if not self._discovery:
             raise ConfigurationError(f"{endpoint.replace('endpoint', 'url')} is not known; give it, or issuer=")
         return self._discovery.endpoint(endpoint, step_name=step_name, timeout=timeout)
+
+
+def _values(token: Token) -> dict[str, str | None]:
+    return {"refresh_token": token.refresh_token, "access_token": token.access_token}

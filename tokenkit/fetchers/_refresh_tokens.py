@@ -17,7 +17,7 @@ def seconds_left(token: Token) -> float | None:
     """Return the seconds that *token*'s refresh token has left; None where it is unlimited or unknown."""
     lifetime = token.extra.get("refresh_expires_in")
     try:
-        seconds = float(lifetime) if not isinstance(lifetime, bool) else 0.0  # type: ignore[arg-type]  # caught below
+        seconds = float(lifetime)  # type: ignore[arg-type]  # caught below
     except (TypeError, ValueError, OverflowError):
         return None
     if not seconds > 0 or token.issued_at is None:  # 0 is how Keycloak says 'unlimited'
