@@ -1,0 +1,96 @@
+"""Many processes that share one storage, as a program: it forks them, lets them start together, and prints what they saw.
+
+Run by test_herds.py in an interpreter of its own, which has no threads when it forks. One JSON argument, one line of JSON
+a run: what each process got, as fingerprints or the error's class.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+from tokenkit import ClientCredentialsFetcher, Token, TokenManager, TokenStorage
+from tokenkit.fetchers import RefreshTokenFetcher
+from tokenkit.storage import DjangoCacheTokenStorage, FileTokenStorage, RedisTokenStorage
+
+
+def make_storage(kind: str, where: str, run: int) -> TokenStorage:
+    if kind == "file":
+        return FileTokenStorage(f"{where}/{run}")
+    if kind == "redis":
+        return RedisTokenStorage(where, key_prefix=f"herd-{run}")
+    from django.conf import settings
+
+    if not settings.configured:
+        cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": where}
+        settings.configure(CACHES={"default": cache})
+    return DjangoCacheTokenStorage(key_prefix=f"herd-{run}")
+
+
+def make_manager(order: dict, storage: TokenStorage, run: int) -> TokenManager:
+    client = {"token_url": order["token_url"], "client_id": "client", "client_secret": "secret"}
+    if not order["refresh_tokens"]:
+        return TokenManager(ClientCredentialsFetcher(**client), storage)
+    return TokenManager(RefreshTokenFetcher(refresh_token=order["refresh_tokens"][run], **client), storage)
+
+
+def leave_an_expired_token(order: dict, storage: TokenStorage, run: int) -> None:
+    """As a process of last night would have left it: its refresh token is the one that may be spent."""
+    past = datetime.now(timezone.utc) - timedelta(hours=1)
+    spendable = order["refresh_tokens"][run]
+    token = Token("expired", issued_at=past, expires_at=past + timedelta(minutes=5), refresh_token=spendable)
+    storage.set(make_manager(order, storage, run).source.cache_key, token)
+
+
+def child(order: dict, run: int, start_at: float) -> list[str]:
+    storage = make_storage(order["storage"], order["where"], run)
+    manager = make_manager(order, storage, run)
+    seen: list[str] = []
+    while time.monotonic() < start_at:
+        pass  # all at the same instant, closer than a sleep would bring them
+    give_up_at = start_at + 60
+    while len(seen) < order["tokens"] and time.monotonic() < give_up_at:
+        fingerprint = manager.get_token(20).fingerprint
+        if fingerprint not in seen:
+            seen.append(fingerprint)
+        elif order["tokens"] > 1:
+            time.sleep(0.02)  # a client at work
+    manager.stop()
+    return seen
+
+
+def fork(task: Callable[[], list[str]]) -> int:
+    """Run *task* in a child; return the descriptor from which to read its result."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.close(reading)
+            result = task()
+        except BaseException as error:
+            result = [type(error).__name__]
+        os.write(writing, json.dumps(result).encode())
+        os._exit(0)
+    os.close(writing)
+    return reading
+
+
+def main() -> None:
+    order = json.loads(sys.argv[1])
+    for run in range(order["runs"]):
+        if order["refresh_tokens"]:
+            leave_an_expired_token(order, make_storage(order["storage"], order["where"], run), run)
+        start_at = time.monotonic() + 0.15
+        pipes = [fork(lambda run=run, at=start_at: child(order, run, at)) for _ in range(order["processes"])]
+        results = []
+        for pipe in pipes:
+            with os.fdopen(pipe, "rb") as reader:
+                results.append(json.loads(reader.read() or b'["killed"]'))
+        for _ in pipes:
+            os.wait()
+        print(json.dumps(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
