@@ -1,7 +1,7 @@
-"""Many processes that share one storage, as a program: it forks them, lets them start together, and prints what they saw.
+"""Many processes that share one storage, as a program: it forks them, starts them together, prints what they saw.
 
-Run by test_herds.py in an interpreter of its own, which has no threads when it forks. One JSON argument, one line of JSON
-a run: what each process got, as fingerprints or the error's class.
+Run by test_herds.py in an interpreter of its own, which has no threads when it forks. One JSON argument, one line
+of JSON a run: what each process got, as fingerprints or the error's class.
 """
 
 import json
