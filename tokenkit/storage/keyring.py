@@ -101,7 +101,7 @@ class KeyringTokenStorage(TokenStorage):
         return self._locked(compare_and_put)
 
     def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
-        return self._locks.hold(entry_name(f"{self._service}\0{key}"), timeout)
+        return self._locks.hold(entry_name(key, self._service), timeout)
 
     def _locked(self, change: Callable[[], T]) -> T:
         # One lock for all entries: each write may change the index.
