@@ -15,7 +15,7 @@ FLOORS = {
     3: ["fetchers", "storage"],
     4: ["_asking", "_holding", "_renewal", "_shared", "_steps"],
     5: ["pipeline", "_engine", "manager"],
-    6: ["_challenges", "_origins", "auth", "session"],
+    6: ["_origins", "_challenges", "_resend", "_hook", "_redirects", "_deadlines", "auth", "session"],
     7: ["config", "contrib", "cli", "testing"],
     8: [""],
 }
@@ -28,8 +28,10 @@ BESIDE = {
     "_shared": ["_asking"],
     "manager": ["_engine"],
     "_holding": ["_asking", "_shared"],
-    "auth": ["_challenges", "_origins"],
-    "session": ["_challenges", "_origins", "auth"],
+    "_hook": ["_resend"],
+    "_redirects": ["_hook"],
+    "auth": ["_origins", "_challenges", "_resend", "_hook", "_redirects"],
+    "session": ["auth", "_deadlines", "_origins", "_redirects"],
     "cli": ["config"],
 }
 OPTIONAL = {

@@ -1,0 +1,66 @@
+"""What a ``WWW-Authenticate`` header says: RFC 9110 section 11.6.1, with the errors of RFC 6750 section 3.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["Challenge", "is_scope_refusal", "parse_challenges"]
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_GAP = re.compile(r"[\s,]*")
+_SCHEME = re.compile(rf"({_TOKEN})(?=[\s,]|\Z)\s*")
+_TOKEN68 = re.compile(r"([A-Za-z0-9._~+/-]+=*)\s*(?=,|\Z)")
+# A quoted string that does not end is taken to the header's end, so that no mark is looked at twice.
+_PARAM = re.compile(rf'({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"?)\s*', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Challenge(NamedTuple):
+    """One challenge of a server's; names in lower case, of equal names the first."""
+
+    scheme: str
+    token68: str | None
+    params: Mapping[str, str]
+
+
+def parse_challenges(header: str) -> list[Challenge]:
+    """Return the challenges of a header's value, in order. What cannot be read is skipped up to the next comma.
+
+    Args:
+        header: The value; several header lines joined by commas, as HTTP has it.
+    """
+    found: list[Challenge] = []
+    at = _after(_GAP, header, 0)
+    while at < len(header):
+        scheme = _SCHEME.match(header, at)
+        if scheme is None:
+            comma = header.find(",", at)
+            at = len(header) if comma < 0 else _after(_GAP, header, comma)
+            continue
+        token68 = _TOKEN68.match(header, scheme.end())
+        params, at = ({}, token68.end()) if token68 else _params(header, scheme.end())
+        found.append(Challenge(scheme[1].lower(), token68[1] if token68 else None, params))
+        at = _after(_GAP, header, at)
+    return found
+
+
+def _params(header: str, at: int) -> tuple[dict[str, str], int]:
+    params: dict[str, str] = {}
+    while (param := _PARAM.match(header, _after(_GAP, header, at))) is not None:
+        value = param[2] if param[2] is not None else _ESCAPED.sub(r"\1", param[3])
+        params.setdefault(param[1].lower(), value)
+        at = param.end()
+    return params, at
+
+
+def _after(pattern: re.Pattern[str], header: str, at: int) -> int:
+    match = pattern.match(header, at)
+    return match.end() if match else at
+
+
+def is_scope_refusal(header: str) -> bool:
+    """Return whether the token was good and its scope was not: another token of the same kind would not help."""
+    errors = {one.params.get("error") for one in parse_challenges(header) if one.scheme == "bearer"}
+    return "insufficient_scope" in errors and "invalid_token" not in errors

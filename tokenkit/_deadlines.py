@@ -1,0 +1,102 @@
+"""An adapter that keeps the deadline of a whole call: connecting, each read, and pauses before urllib3's retries.
+
+The deadline itself is that of :mod:`tokenkit.fetchers._wire`, which limits each read from a socket.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, final
+
+from requests import PreparedRequest, Response
+from urllib3.exceptions import ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry, Timeout
+
+from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers._wire import TimedAdapter, time_left
+
+__all__ = ["DeadlineAdapter"]
+
+_LEAST = 0.001  # seconds; urllib3 takes no 0, and this is as good as none
+
+
+@final
+class DeadlineAdapter(TimedAdapter):
+    """Sends like requests' own adapter, and where the calling context has a deadline, ends by it.
+
+    Looking up a name is out of reach: the system's resolver takes no time limit. Made anew in a forked child, whose
+    sockets would be its parent's.
+
+    Args:
+        retries: As for requests' adapter: how often to try again where no request arrived, or a policy. Of a policy
+            of a class of its own, pauses are not cut short. None: never.
+    """
+
+    def __init__(self, retries: int | Retry | None = None) -> None:
+        super().__init__(max_retries=_checked_retries(retries))
+        self._pid = os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]  # not in the stubs
+        self._pid = os.getpid()
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Response:
+        if self._pid != os.getpid():
+            self.__setstate__(self.__getstate__())  # type: ignore[attr-defined]  # not in the stubs
+        if time_left() < math.inf:
+            timeout = _Shrinking.of(timeout)
+        return super().send(request, stream, timeout, verify, cert, proxies)
+
+
+class _Shrinking(Timeout):
+    """Limits that are cut to the time left whenever urllib3 copies them, as it does for every try."""
+
+    @classmethod
+    def of(cls, timeout: Any) -> Timeout:
+        if isinstance(timeout, Timeout):
+            return cls(total=timeout.total, connect=timeout._connect, read=timeout._read)
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        return cls(connect=connect, read=read)
+
+    def clone(self) -> Timeout:
+        left = max(_LEAST, time_left())
+        limits = {"total": self.total, "connect": self._connect, "read": self._read}
+        return Timeout(**{name: _shorter(limit, left) for name, limit in limits.items()})
+
+
+def _shorter(limit: Any, left: float) -> float:
+    return min(limit, left) if isinstance(limit, (int, float)) else left
+
+
+class _CutRetry(Retry):
+    """urllib3's policy, but a pause that would outlast the deadline ends the call at once."""
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        asked = self.get_retry_after(response) if response and self.respect_retry_after_header else None
+        if (asked or self.get_backoff_time()) >= time_left():
+            raise ReadTimeoutError(None, None, "the pause before the next try would outlast the time allowed")  # type: ignore[arg-type]  # as urllib3 does where it knows no pool
+        super().sleep(response)
+
+
+def _checked_retries(retries: int | Retry | None) -> Retry:
+    if isinstance(retries, Retry):
+        policy = retries
+    elif retries is None or (isinstance(retries, int) and not isinstance(retries, bool) and retries >= 0):
+        policy = Retry(retries, redirect=False) if retries else Retry(0, read=False)
+    else:
+        raise ConfigurationError("retries must be a whole number, at least 0, or an urllib3.util.Retry")
+    if type(policy) is not Retry:
+        return policy
+    cut = _CutRetry.__new__(_CutRetry)
+    vars(cut).update(vars(policy))
+    return cut

@@ -1,0 +1,117 @@
+"""Sending a prepared request once more in place of an answer that was no good: body, cookies, connection, history.
+
+When to do so is :mod:`tokenkit.auth`'s affair.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from requests import PreparedRequest, Response
+from requests.cookies import extract_cookies_to_jar, get_cookie_header
+from requests.exceptions import UnrewindableBodyError
+from requests.utils import rewind_body
+from urllib3.exceptions import HTTPError
+
+from tokenkit.clock import SystemClock
+
+__all__ = ["Options", "resend", "rewind"]
+
+Options = dict[str, Any]  # what a Session sends with: stream, timeout, verify, cert, proxies
+
+_DRAIN_BYTES = 64 * 1024
+_DRAIN_SECONDS = 1.0
+_clock = SystemClock()
+
+
+def rewind(request: PreparedRequest) -> bool:
+    """Set the body of *request* to where it stood at first; return whether it can be sent again whole.
+
+    Bytes and text always can; a file if it can seek. An iterator cannot, and of one that might start anew nobody
+    knows whether it does.
+    """
+    body: Any = request.body
+    if body is None or isinstance(body, (bytes, str, bytearray)):
+        return True
+    try:
+        rewind_body(request)  # needs an integer position, which requests took when it prepared the body
+    except (UnrewindableBodyError, ValueError):  # a closed file raises ValueError
+        return False
+    return True
+
+
+def resend(rejected: Response, header: str, value: str, options: Options) -> Response:
+    """Send the request of *rejected* again with *header* set to *value*, and return the new answer.
+
+    The request object is changed in place, so that a redirect that follows is built from the new header; *rejected*,
+    which the new answer has in its history, keeps a copy of it as it was sent. Response hooks are not called.
+
+    Args:
+        rejected: An answer whose body has not been read; its connection is freed.
+        header: The name.
+        value: What to send instead.
+        options: What the first request was sent with.
+
+    Raises:
+        requests.exceptions.RequestException: The second request got no answer.
+    """
+    request = rejected.request
+    rejected.request = request.copy()
+    _settle(rejected)
+    _carry_cookies(request, rejected)
+    request.headers[header] = value
+    began = _clock.monotonic()
+    answer = rejected.connection.send(request, **options)
+    answer.elapsed = timedelta(seconds=_clock.monotonic() - began)
+    answer.history = [*rejected.history, rejected]
+    return answer
+
+
+def _settle(response: Response) -> None:
+    """Free the connection of *response*: to the pool if a little reading does it, else by closing it.
+
+    A body that compresses is not unpacked, and one without a length is not waited for: it may never end.
+    """
+    raw = response.raw
+    left = getattr(raw, "length_remaining", None)
+    try:
+        body = _read(raw, left) if left is not None and left <= _DRAIN_BYTES else None
+    except (HTTPError, OSError):  # broken or too slow; it was not wanted
+        body = None
+    whole = body is not None and not response.headers.get("Content-Encoding")
+    response._content = body if whole else b""  # for those who look into the history
+    if body is None:
+        raw.close()
+    raw.release_conn()
+
+
+def _read(raw: Any, left: int) -> bytes:
+    end = _clock.monotonic() + _DRAIN_SECONDS
+    sock = getattr(raw.connection, "sock", None)
+    # read() waits until it has all; read1(), of urllib3 2.1, for one packet, so that the end is looked at in between.
+    read = getattr(raw, "read1", raw.read)
+    body = bytearray()
+    while True:
+        seconds = end - _clock.monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        if sock is not None:
+            sock.settimeout(seconds)  # the next request on this connection sets its own
+        chunk = read(left - len(body) or 1, decode_content=False)
+        if not chunk:
+            return bytes(body)
+        body += chunk
+
+
+def _carry_cookies(request: PreparedRequest, rejected: Response) -> None:
+    """Take the cookies that *rejected* set into *request*, unless its Cookie header was written by hand."""
+    jar = request._cookies  # type: ignore[attr-defined]  # where requests' own auth handlers look
+    if jar is None:
+        return
+    sent = request.headers.pop("Cookie", None)
+    if sent == get_cookie_header(jar, request):  # type: ignore[no-untyped-call]  # in the stubs
+        extract_cookies_to_jar(jar, request, rejected.raw)  # type: ignore[no-untyped-call]  # in the stubs
+        request.prepare_cookies(jar)
+    elif sent is not None:
+        request.headers["Cookie"] = sent

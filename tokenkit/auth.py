@@ -1,0 +1,287 @@
+"""Authorises requests: sets the header, and answers a 401 with a renewal and a second request.
+
+Which URLs get a token is decided in :mod:`tokenkit._origins`, how a request is sent again in
+:mod:`tokenkit._resend`. What a request carried is known by the hook that it carries too; nothing about one
+request is kept on the auth object, which any number of threads and sessions share.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from typing import Any, final
+
+from requests import PreparedRequest, Response
+from requests.auth import AuthBase
+from requests.exceptions import Timeout
+from requests.structures import CaseInsensitiveDict
+
+from tokenkit._challenges import is_scope_refusal
+from tokenkit._hook import TokenHook
+from tokenkit._origins import OriginRules
+from tokenkit._redirects import stop_at_border
+from tokenkit._resend import Options, resend, rewind
+from tokenkit.errors import ConfigurationError, TokenKitError
+from tokenkit.fetchers._wire import time_left
+from tokenkit.manager import TokenManager
+from tokenkit.tokens import Token
+
+__all__ = ["BearerAuth"]
+
+logger = logging.getLogger(__name__)
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_MOST_PREFIXES = 16
+_MOST_RESOURCES = 1024
+
+
+def _has_plain_store() -> bool:
+    probe: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    probe["A"] = "b"
+    return getattr(probe, "_store", None) == {"a": ("A", "b")}
+
+
+# Setting an item of requests' headers costs more than all else that a request needs from us, for what is one
+# assignment to a dictionary within. Where that is still so it is made directly.
+_PLAIN_STORE = _has_plain_store()
+
+
+@final
+class BearerAuth(AuthBase):
+    """Authorises requests with a manager's token, and tries once more where it is rejected.
+
+    ``session.auth = BearerAuth(manager)``, or ``auth=`` of one request. Safe from any thread, for any number of
+    sessions. A header that the request has already is replaced, as by every ``auth=`` of requests.
+
+    On a refresh status the very token that was sent is reported to the manager, and the request is sent again with
+    another one. The caller gets the 401 as it is where the request carried no token of this object's, the header
+    ``WWW-Authenticate`` says ``insufficient_scope``, the body cannot be sent twice, or there is no other token.
+
+    Pickles and copies with its manager, and without a token.
+
+    Args:
+        manager: Where tokens come from.
+        header: The header to set.
+        refresh_status_codes: The statuses, from 400 to 599, that say that a token is no good.
+        max_refresh_attempts: How often one request may be sent again. 0: never.
+        timeout: Seconds, or a timedelta, that a request waits for a token. None: as long as the manager's policy
+            lets a renewal run; 0: a request never waits.
+        origins: Only these get the token, as ``https://host[:port]``, or ``https://*.host`` for the hosts below
+            it; requests to others are sent without. None: any https URL, and loopback.
+        allow_insecure: Whether ``http://`` beyond loopback may carry the token.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    # Slots are read faster than a dictionary, and what is kept says what a pickle holds.
+    _KEPT = ("_attempts", "_header", "_key", "_manager", "_rules", "_statuses", "_timeout")
+    __slots__ = (*_KEPT, "_accepted", "_approved", "_get_token", "_high", "_hook", "_low")
+
+    def __init__(
+        self,
+        manager: TokenManager,
+        *,
+        header: str = "Authorization",
+        refresh_status_codes: Iterable[int] = (401,),
+        max_refresh_attempts: int = 2,
+        timeout: float | timedelta | None = None,
+        origins: Iterable[str] | None = None,
+        allow_insecure: bool = False,
+    ) -> None:
+        if not isinstance(manager, TokenManager):
+            raise ConfigurationError(f"manager must be a TokenManager, not {type(manager).__name__}")
+        if not isinstance(header, str) or not _FIELD_NAME.match(header):
+            raise ConfigurationError("header must be the name of a header")
+        self._manager = manager
+        self._header = header
+        self._key = header.lower()
+        self._statuses = _checked_statuses(refresh_status_codes)
+        self._attempts = _checked_attempts(max_refresh_attempts)
+        self._timeout = _checked_timeout(timeout)
+        self._rules = OriginRules(origins, allow_insecure=allow_insecure)
+        self._start()
+
+    def _start(self) -> None:
+        # A string starts with a prefix if it sorts between that and the prefix with its last character, a slash,
+        # raised by one: two comparisons, half the price of startswith(). Set here, never reassigned.
+        self._low = self._rules.prefix
+        self._high = self._low[:-1] + "0" if self._low else ""
+        get_token = self._manager.get_token
+        self._get_token = get_token if self._timeout is None else partial(get_token, self._timeout)
+        # Each replaced whole, or a dictionary that threads may change at once; losing a change costs a little time.
+        self._approved: tuple[str, ...] = ()  # further prefixes of URLs that get the token
+        self._accepted: dict[str, Token] = {}  # by resource, the token it took last; kept in a storm only
+        self._hook = TokenHook(self, None)  # for the token of the last request
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._KEPT}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in self._KEPT:
+            setattr(self, name, state[name])
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"<BearerAuth {self._header}>"
+
+    @property
+    def manager(self) -> TokenManager:
+        """Where tokens come from."""
+        return self._manager
+
+    def within(self, seconds: float) -> BearerAuth:
+        """Return an equal object whose requests wait at most *seconds* for a token."""
+        other = BearerAuth.__new__(BearerAuth)
+        other.__setstate__({**self.__getstate__(), "_timeout": _tighter(self._timeout, seconds)})
+        other._approved, other._accepted = self._approved, self._accepted
+        return other
+
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Authorise a request that requests is preparing.
+
+        Raises:
+            AuthenticationError: There is no token.
+            RenewalTimeoutError: There was none in time; it is a ``requests.exceptions.Timeout``.
+            RenewalStoppedError: The manager is stopped.
+            ConfigurationError: The token would travel where others can read it.
+        """
+        # Each line counts here: this runs for every request, and tests/benchmarks/hot_path.py holds it to a price.
+        if not self._low <= r.url < self._high and not self._may_carry(r):  # type: ignore[operator]  # prepared: a str
+            return r
+        get_token = self._get_token  # an attribute read and a call are faster than both in one
+        try:
+            token = get_token()
+        except TokenKitError as error:
+            error.request = r
+            raise
+        hook = self._hook
+        if hook.token is not token:
+            hook = self._hook = TokenHook(self, token)
+        if _PLAIN_STORE:
+            r.headers._store[self._key] = hook.field  # type: ignore[attr-defined]  # see _PLAIN_STORE
+        else:
+            r.headers[self._header] = token.authorization
+        hooks = r.hooks["response"]
+        if hooks:
+            hooks.insert(0, hook)  # before the user's, who are to see the last answer only
+        else:
+            hooks.append(hook)
+        return r
+
+    def _may_carry(self, request: PreparedRequest) -> bool:
+        url = request.url or ""
+        if url.startswith(self._approved):
+            return True
+        try:
+            allowed = self._rules.allow(url)
+        except ConfigurationError as error:
+            error.request = request
+            raise
+        prefix = url[: url.find("/", len("https://")) + 1]
+        if allowed and prefix and "@" not in prefix:  # no password is kept
+            self._approved = (prefix, *self._approved)[:_MOST_PREFIXES]
+        return allowed
+
+    # What the hook asks for.
+
+    @property
+    def header(self) -> str:
+        """The header that holds the token."""
+        return self._header
+
+    @property
+    def in_storm(self) -> bool:
+        """Whether some resource rejects tokens that are too young to be bad."""
+        return self._manager.rejection_storm
+
+    def may_follow(self, came_from: str, url: str) -> bool:
+        """Return whether the token may go on from one URL to the other on a redirect."""
+        return self._rules.follow(came_from, url)
+
+    def answer(self, response: Response, hook: TokenHook, options: Options) -> Response | None:
+        """Return what the caller is to get in place of *response*; None for that itself."""
+        request = response.request
+        if not hook.is_on(request):
+            return None  # another's request, or one that was redirected to where the token does not go
+        if response.status_code in self._statuses:
+            response = self._renewed(response, hook, options)
+        elif self._manager.rejection_storm:
+            self._note(request, hook)
+        if response.is_redirect:
+            stop_at_border(response, request, self)
+        return response
+
+    def _renewed(self, response: Response, hook: TokenHook, options: Options) -> Response:
+        request = response.request
+        for _ in range(self._attempts):
+            if response.status_code not in self._statuses or is_scope_refusal(
+                response.headers.get("WWW-Authenticate", "")
+            ):
+                break
+            token = self._another(request, hook)
+            if token is None or not rewind(request):
+                break
+            response = resend(response, self._header, token.authorization, options)
+            hook = hook.give_way(request, token)
+        if response.status_code not in self._statuses and self._manager.rejection_storm:
+            self._note(request, hook)
+        return response
+
+    def _another(self, request: PreparedRequest, hook: TokenHook) -> Token | None:
+        """Return a token in place of *hook*'s; None where the caller should get the answer as it is."""
+        assert hook.token is not None
+        timeout = _tighter(self._timeout, time_left())
+        taken = self._accepted.get(_resource(request)) == hook.token
+        try:
+            token = self._manager.renew_rejected(hook.token, timeout, was_accepted=taken)
+        except TokenKitError as error:
+            if isinstance(error, Timeout) and time_left() <= 0:
+                error.request = request
+                raise
+            logger.debug("a token was rejected and could not be renewed: %s", type(error).__name__)
+            return None
+        return None if token is None or token.authorization == hook.token.authorization else token
+
+    def _note(self, request: PreparedRequest, hook: TokenHook) -> None:
+        """Remember that a resource took a token: if it rejects the same one later, that was revoked."""
+        if len(self._accepted) >= _MOST_RESOURCES:
+            self._accepted = {}
+        if hook.token is not None:
+            self._accepted[_resource(request)] = hook.token
+
+
+def _tighter(timeout: float | None, left: float) -> float | None:
+    if left == math.inf:
+        return timeout
+    return max(0.0, left if timeout is None else min(left, timeout))
+
+
+def _resource(request: PreparedRequest) -> str:
+    return (request.url or "").partition("?")[0]
+
+
+def _checked_statuses(codes: Iterable[int]) -> frozenset[int]:
+    statuses = frozenset(codes)
+    if not all(isinstance(code, int) and 400 <= code <= 599 for code in statuses):
+        raise ConfigurationError("refresh_status_codes must be statuses from 400 to 599")
+    return statuses
+
+
+def _checked_attempts(attempts: int) -> int:
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 0:
+        raise ConfigurationError("max_refresh_attempts must be a whole number, at least 0")
+    return attempts
+
+
+def _checked_timeout(timeout: float | timedelta | None) -> float | None:
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise ConfigurationError("timeout must be a finite number of seconds, at least 0, or None")
+    return float(seconds)

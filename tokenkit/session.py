@@ -1,0 +1,190 @@
+"""A requests.Session that authorises every request, knows a base URL, and keeps a deadline over a whole call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+from requests import PreparedRequest, Request, Response
+from requests.exceptions import RequestException, Timeout
+from urllib3.util import Retry
+
+from tokenkit._deadlines import DeadlineAdapter
+from tokenkit._origins import origin_of
+from tokenkit._redirects import follows
+from tokenkit.auth import BearerAuth
+from tokenkit.clock import SystemClock
+from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers._wire import deadline, time_left
+from tokenkit.manager import TokenManager
+
+__all__ = ["AuthorizedSession"]
+
+_clock = SystemClock()
+
+
+class AuthorizedSession(requests.Session):
+    """A session whose requests carry a manager's token, wherever requests' own can be used.
+
+    ``.netrc`` is not looked at, neither for the first request nor after a redirect; proxies of the environment are.
+    A redirect keeps the token within its origin, and on the way to another one that *origins* lists. Pickles with
+    its manager. :meth:`close` leaves the manager open, which others may share. As safe between threads as requests'
+    session: sending is, changing its attributes is not.
+
+    Args:
+        manager: Where tokens come from.
+        base_url: What relative URLs are relative to, as a browser would have it: below ``https://host/v1/``,
+            ``users`` is ``/v1/users`` and ``/users`` is ``/users``; without the last slash, ``v1`` would be replaced.
+        refresh_status_codes: The statuses that say that a token is no good.
+        max_refresh_attempts: How often one request may be sent again with another token. 0: never.
+        refresh_timeout: Seconds that a request waits for a token. None: as the manager's policy says.
+        timeout: Seconds for the connection and for each read, or a pair of them, where a request gives none. None:
+            no limit.
+        retries: How often to try again where the request did not arrive, or a policy; for both schemes. None: never.
+        origins: Only these get the token; see :class:`~tokenkit.auth.BearerAuth`. None: any https URL, and loopback.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    __attrs__: list[str] = [*requests.Session.__attrs__, "base_url", "timeout"]  # noqa: RUF012  # as requests has it
+
+    def __init__(
+        self,
+        manager: TokenManager,
+        *,
+        base_url: str | None = None,
+        refresh_status_codes: Iterable[int] = (401,),
+        max_refresh_attempts: int = 2,
+        refresh_timeout: float | timedelta | None = None,
+        timeout: float | tuple[float | None, float | None] | None = 120,
+        retries: int | Retry | None = None,
+        origins: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if base_url is not None and (not isinstance(base_url, str) or origin_of(base_url) is None):
+            raise ConfigurationError("base_url must be an absolute http:// or https:// URL")
+        self.base_url = base_url
+        self.timeout = _checked_timeout(timeout)
+        self.auth = BearerAuth(
+            manager,
+            refresh_status_codes=refresh_status_codes,
+            max_refresh_attempts=max_refresh_attempts,
+            timeout=refresh_timeout,
+            origins=origins,
+        )
+        adapter = DeadlineAdapter(retries)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def request(
+        self,
+        method: str | bytes,
+        url: str | bytes,
+        params: Any = None,
+        data: Any = None,
+        headers: Any = None,
+        cookies: Any = None,
+        files: Any = None,
+        auth: Any = None,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        allow_redirects: bool = True,
+        proxies: Any = None,
+        hooks: Any = None,
+        stream: bool | None = None,
+        verify: Any = None,
+        cert: Any = None,
+        json: Any = None,
+        *,
+        max_allowed_time: float | timedelta | None = None,
+    ) -> Response:
+        """Send a request, as ``requests.Session.request`` does, in a limited time.
+
+        Args:
+            method: As there, and so are all others but these:
+            url: May be relative to ``base_url``.
+            params: As there.
+            data: As there.
+            headers: As there.
+            cookies: As there.
+            files: As there.
+            auth: Used in place of the token.
+            timeout: Seconds for the connection and for each read, or a pair of them. None: the session's.
+            allow_redirects: As there.
+            proxies: As there.
+            hooks: As there.
+            stream: As there; what is read after this call returned has no deadline.
+            verify: As there.
+            cert: As there.
+            json: As there.
+            max_allowed_time: Seconds for the whole call: waiting for a token, redirects, retries and their pauses,
+                reading the answer. Only the lookup of a host's name may take longer. None: no limit.
+
+        Raises:
+            requests.exceptions.Timeout: *max_allowed_time* was over.
+            requests.exceptions.RequestException: As there; every error of tokenkit is one.
+        """
+
+        def send() -> Response:
+            return super(AuthorizedSession, self).request(
+                method, url, params, data, headers, cookies, files, auth, timeout,
+                allow_redirects, proxies, hooks, stream, verify, cert, json,
+            )  # fmt: skip
+
+        if max_allowed_time is None:
+            return send()
+        end = _clock.monotonic() + min(_checked_seconds(max_allowed_time), time_left())
+        with deadline(end):
+            try:
+                return send()
+            except RequestException as error:
+                if isinstance(error, Timeout) or _clock.monotonic() < end:
+                    raise
+                late = Timeout(f"the call took longer than {max_allowed_time} s", request=error.request)
+            raise late
+
+    def prepare_request(self, request: Request) -> PreparedRequest:
+        """Prepare *request*, relative URLs included; with the token, so it may wait for one."""
+        if self.base_url is not None:
+            url = request.url.decode() if isinstance(request.url, bytes) else str(request.url)
+            request.url = urljoin(self.base_url, url)
+        auth = request.auth or self.auth
+        if isinstance(auth, BearerAuth) and time_left() != _NO_END:
+            request.auth = auth.within(time_left())
+        return super().prepare_request(request)
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
+        """Send a prepared request, as ``requests.Session.send`` does, by default with this session's time-out."""
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self.timeout
+        return super().send(request, **kwargs)
+
+    def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
+        """Take the credential off a redirected request that leaves its origin. Never put another one on."""
+        here, there = response.request.url, prepared_request.url
+        if self.should_strip_auth(here, there) and not follows(prepared_request, response):  # type: ignore[no-untyped-call]  # in the stubs
+            prepared_request.headers.pop("Authorization", None)
+
+
+_NO_END = float("inf")
+
+
+def _checked_timeout(timeout: Any) -> Any:
+    pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    if len(pair) != 2 or not all(one is None or _is_duration(one) for one in pair):
+        raise ConfigurationError("timeout must be seconds, more than 0, a pair (connect, read) of them, or None")
+    return timeout
+
+
+def _checked_seconds(duration: float | timedelta) -> float:
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if not _is_duration(seconds):
+        raise ConfigurationError("max_allowed_time must be a number of seconds, more than 0, or None")
+    return seconds
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _NO_END
