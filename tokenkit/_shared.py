@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 Ask = Callable[[Token | None], Token]
 """Asks the source: to refresh the given token, or for a first one where there is none."""
+_Judge = Callable[[Token], bool]
+_STORE_TRIES = 3
 
 
 class Renewed(NamedTuple):
@@ -73,7 +75,7 @@ class SharedToken:
         self,
         held: Token | None,
         ask: Ask,
-        is_good: Callable[[Token], bool],
+        is_good: _Judge,
         *,
         lock_timeout: float | None,
         note_lock: Callable[[bool], None] = lambda _: None,
@@ -97,37 +99,50 @@ class SharedToken:
                 self._report("cache_refresh", "adopted", self._now() - began)
                 return Renewed(stored, True)
             self._report("cache_refresh", "absent" if stored is None else "unchanged", self._now() - began)
-            token = self._ask(ask, _newest(stored, held), is_good)
-            return self._store(stored, token, is_good)
+            return self._asked(stored, _newest(stored, held), ask, is_good)
 
-    def _ask(self, ask: Ask, previous: Token | None, is_good: Callable[[Token], bool]) -> Token:
+    def _asked(self, stored: Token | None, previous: Token | None, ask: Ask, is_good: _Judge) -> Renewed:
         try:
-            return ask(previous)
+            return self._store(stored, ask(previous), is_good)
         except TokenEndpointError as error:
-            is_ours = error.error == "invalid_grant" and error.step_name in (None, self._source)
-            if not is_ours or previous is None or previous.refresh_token is None:
+            if previous is None or not self._is_spent(previous, error):
                 raise
         # The refresh token was refused. Somebody without our lock may have rotated it: theirs is worth a try before
         # the full grant, and only a token other than the refused one is.
         stored = self.read()
+        if stored is not None and is_good(stored):
+            return Renewed(stored, True)
         if stored is not None and stored.refresh_token not in (None, previous.refresh_token):
-            return stored if is_good(stored) else ask(stored)
-        return ask(None)
+            try:
+                return self._store(stored, ask(stored), is_good)
+            except TokenEndpointError as error:
+                if not self._is_spent(stored, error):
+                    raise
+        return self._store(stored, ask(None), is_good)
 
-    def _store(self, stored: Token | None, token: Token, is_good: Callable[[Token], bool]) -> Renewed:
+    def _is_spent(self, asked_with: Token, error: TokenEndpointError) -> bool:
+        is_ours = error.step_name in (None, self._source)
+        return is_ours and error.error == "invalid_grant" and asked_with.refresh_token is not None
+
+    def _store(self, expected: Token | None, token: Token, is_good: _Judge) -> Renewed:
+        """Put *token* in the place of *expected*; one that another has put there since counts if it is newer."""
         began = self._now()
         try:
-            if token == stored or self._storage.replace(self._key, stored, token):
-                self._report("cache_store", "success", self._now() - began)
-                return Renewed(token, False)
+            for _ in range(_STORE_TRIES):
+                if token == expected or self._storage.replace(self._key, expected, token):
+                    self._report("cache_store", "success", self._now() - began)
+                    return Renewed(token, False)
+                # Somebody wrote although we thought to be alone: our lease ran out (and no try of ours succeeds), we
+                # went on without the lock, or they invalidated the token in whose place ours shall be.
+                expected = self._storage.get(self._key)
+                if expected is not None and is_newer(expected, token):
+                    break
         except Exception as error:
             self._trouble("cache_store", "error", error)
             return Renewed(token, False)
-        # Somebody wrote although we thought to be alone: our lease ran out, or we went on without the lock.
         self._report("cache_store", "conflict", self._now() - began)
-        other = self.read()
-        if other is not None and is_good(other) and is_newer(other, token):
-            return Renewed(other, True)
+        if expected is not None and is_good(expected) and is_newer(expected, token):
+            return Renewed(expected, True)
         return Renewed(token, False)
 
     @contextmanager
@@ -270,4 +285,5 @@ def is_newer(one: Token, other: Token) -> bool:
 def _newest(stored: Token | None, held: Token | None) -> Token | None:
     if stored is None or held is None:
         return stored or held
-    return held if is_newer(held, stored) else stored
+    # Where neither says when it was issued, the stored one counts: a spent refresh token must not be shown again.
+    return held if is_newer(held, stored) and not is_newer(stored, held) else stored

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tokenkit.contracts import TokenFetcher
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["in_order"]
+__all__ = ["in_order", "upstream_of", "with_dependents"]
 
 
 def in_order(steps: Sequence[TokenFetcher]) -> Mapping[str, TokenFetcher]:
@@ -19,36 +19,55 @@ def in_order(steps: Sequence[TokenFetcher]) -> Mapping[str, TokenFetcher]:
         if names.count(name) > 1:
             raise ConfigurationError(f"two steps are called {name!r}")
     by_name = dict(zip(names, steps, strict=True))
-    seen: set[str] = set()
     for name, step in by_name.items():
         for dependency in step.depends_on:
             if dependency not in by_name:
                 known = ", ".join(names)
                 raise ConfigurationError(f"step {name!r} depends on {dependency!r}, which is not among {known}")
+    seen: set[str] = set()
+    for name, step in by_name.items():
+        for dependency in step.depends_on:
             if dependency not in seen:
                 _refuse_order(name, dependency, by_name)
         seen.add(name)
     return by_name
 
 
+def upstream_of(name: str, by_name: Mapping[str, TokenFetcher]) -> set[str]:
+    """Return the names of all steps that step *name* depends on, itself or through others."""
+    found: set[str] = set()
+    unseen = [name]
+    while unseen:
+        for one in by_name[unseen.pop()].depends_on:
+            if one not in found:
+                found.add(one)
+                unseen.append(one)
+    return found
+
+
+def with_dependents(names: Iterable[str], by_name: Mapping[str, TokenFetcher]) -> tuple[str, ...]:
+    """Return *names* and all steps that depend on one of them, itself or through others, in order."""
+    found = set(names)
+    for step in by_name.values():  # in order, so that one pass finds what depends on what depends on it
+        if found.intersection(step.depends_on):
+            found.add(step.name)
+    return tuple(name for name in by_name if name in found)
+
+
 def _name(step: TokenFetcher) -> str:
     name = getattr(step, "name", None)
     if not isinstance(step, TokenFetcher) or not isinstance(name, str) or not name:
         raise ConfigurationError(f"a step must be a TokenFetcher with a name, not {type(step).__name__}")
-    if isinstance(step.depends_on, str):
-        raise ConfigurationError(f"depends_on of step {name!r} must be a sequence of names, not a string")
+    if isinstance(step.depends_on, str) or not isinstance(step.depends_on, Iterable):
+        kind = type(step.depends_on).__name__
+        raise ConfigurationError(f"depends_on of step {name!r} must be a sequence of names, not {kind}")
     return name
 
 
 def _refuse_order(name: str, dependency: str, by_name: Mapping[str, TokenFetcher]) -> None:
     """Tell a circle, which no order mends, from a step that merely stands too late."""
-    upstream, found = [dependency], {dependency}
-    while upstream:
-        for one in by_name[upstream.pop()].depends_on:
-            if one in by_name and one not in found:
-                found.add(one)
-                upstream.append(one)
-    if name in found:
-        circle = ", ".join(one for one in by_name if one in found)
+    upstream = upstream_of(name, by_name)
+    if name in upstream:
+        circle = ", ".join(one for one in by_name if one in upstream and name in upstream_of(one, by_name))
         raise ConfigurationError(f"steps depend on each other in a circle: {circle}")
     raise ConfigurationError(f"step {name!r} depends on {dependency!r}, which must stand before it")

@@ -39,6 +39,8 @@ class FetchContext(Mapping[str, Token]):
         return self._timeout
 
     def __getitem__(self, name: str) -> Token:
+        if name not in self._tokens:
+            raise KeyError(f"no token of step {name!r} here; a step gets the tokens of those named in its depends_on")
         return self._tokens[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -1,0 +1,153 @@
+"""One execution of a pipeline, by one thread: what it has got so far, and what it does not trust.
+
+Each step's token is taken from the cache where it is good there, else fetched with the tokens it depends on, which are
+got in the same way. Sharing a step's token with others is :mod:`tokenkit._shared`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import final
+
+from tokenkit._asking import as_token, as_token_error, wall_time
+from tokenkit._shared import SharedToken
+from tokenkit._steps import upstream_of, with_dependents
+from tokenkit.clock import Clock
+from tokenkit.contracts import FetchContext, TokenFetcher
+from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
+from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
+
+__all__ = ["Execution"]
+
+logger = logging.getLogger(__name__)
+
+_UPSTREAM_REFUSALS = (401, 403)
+_UPSTREAM_ROUNDS = 3  # how often what expired meanwhile is fetched anew, before a step makes do
+
+
+@final
+class Execution:
+    """Gets tokens of steps, each at most once while it is good. For one thread and one call.
+
+    Args:
+        steps: By name, in order.
+        shared: Gives a step's place in the storage.
+        clock: Judges expiry and the deadline.
+        policy: Which cached token is still usable, and how long to wait for a step's lock.
+        deadline: On the monotonic clock; no step is begun after it.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, TokenFetcher],
+        shared: Callable[[TokenFetcher], SharedToken],
+        clock: Clock,
+        policy: RefreshPolicy,
+        deadline: float,
+    ) -> None:
+        self._steps = steps
+        self._shared = shared
+        self._clock = clock
+        self._policy = policy
+        self._deadline = deadline
+        self._got: dict[str, Token] = {}
+        self._cached: set[str] = set()  # of those, the ones that this run did not fetch itself
+        self._distrusted: dict[str, Token] = {}  # not to be taken again, by step
+
+    def distrust(self, name: str, token: Token | None = None) -> None:
+        """Take no token of step *name* that is *token* or older; None: the one it has, or else the cached one."""
+        got = self._got.pop(name, None)
+        token = token or got or self._shared(self._steps[name]).read()
+        if token is not None:
+            self._distrusted[name] = token
+
+    def token(self, step: TokenFetcher) -> Token:
+        """Return the step's token: the one this run has, else the cached one, else a new one."""
+        token = self._got.get(step.name)
+        if token is None or token.is_expired(wall_time(self._clock)):
+            token = self._cached_token(step) or self._renewed_token(step)
+            self._got[step.name] = token
+        return token
+
+    def _cached_token(self, step: TokenFetcher) -> Token | None:
+        token = self._shared(step).read()
+        if token is None or not self._is_good(step, token):
+            return None
+        self._cached.add(step.name)
+        return token
+
+    def _renewed_token(self, step: TokenFetcher) -> Token:
+        renewed = self._shared(step).renew(
+            self._distrusted.get(step.name),
+            lambda previous: self._healed(step, previous),
+            lambda stored: self._is_good(step, stored),
+            lock_timeout=min(self._policy.seconds("lock_timeout"), self._left(step)),
+        )
+        (self._cached.add if renewed.adopted else self._cached.discard)(step.name)
+        return renewed.token
+
+    def _healed(self, step: TokenFetcher, previous: Token | None) -> Token:
+        """Fetch the step; where its upstream was refused and came from the cache, once more with a new one."""
+        try:
+            return self._fetched(step, previous)
+        except TokenEndpointError as error:
+            suspects = [name for name in step.depends_on if name in self._cached]
+            if not suspects or not _blames_upstream(error, step, previous):
+                raise
+        logger.info("step %s was refused; its cached dependencies are fetched anew", step.name)
+        upstream = upstream_of(step.name, self._steps)
+        for name in with_dependents(suspects, self._steps):
+            if name in upstream:
+                self.distrust(name)
+        return self._fetched(step, previous)
+
+    def _fetched(self, step: TokenFetcher, previous: Token | None) -> Token:
+        context = FetchContext(self._upstream(step), timeout=self._limit(step))
+        try:
+            return as_token(step, previous, context, wall_time(self._clock))
+        except Exception as error:
+            shared = as_token_error(error)
+            cause = shared if shared is error else shared.__cause__
+        told = own_copy(shared)
+        told.step_name = step.name
+        # Raised out here: an error that may hold a credential, and so is no cause, is not its context either.
+        raise told from cause
+
+    def _upstream(self, step: TokenFetcher) -> dict[str, Token]:
+        tokens: dict[str, Token] = {}
+        for _ in range(_UPSTREAM_ROUNDS):
+            tokens = {name: self.token(self._steps[name]) for name in step.depends_on}
+            if not any(token.is_expired(wall_time(self._clock)) for token in tokens.values()):
+                break  # else one expired while another was fetched
+        return tokens
+
+    def _is_good(self, step: TokenFetcher, token: Token) -> bool:
+        distrusted = self._distrusted.get(step.name)
+        if distrusted is not None and (token.access_token == distrusted.access_token or _precedes(token, distrusted)):
+            return False
+        return self._policy.is_usable(token, wall_time(self._clock))
+
+    def _limit(self, step: TokenFetcher) -> float | None:
+        left = self._left(step)
+        return None if left == math.inf else left
+
+    def _left(self, step: TokenFetcher) -> float:
+        left = self._deadline - self._clock.monotonic()
+        if left <= 0:
+            raise AuthenticationError(f"the time was over before step {step.name}", step_name=step.name, transient=True)
+        return left
+
+
+def _blames_upstream(error: TokenEndpointError, step: TokenFetcher, previous: Token | None) -> bool:
+    if error.step_name != step.name or error.status not in _UPSTREAM_REFUSALS:
+        return False  # a step before it failed, or it failed for another reason
+    # A refused refresh token must not be shown again, whatever status some endpoints say it with.
+    return previous is None or previous.refresh_token is None or error.error != "invalid_grant"
+
+
+def _precedes(one: Token, other: Token) -> bool:
+    """Return whether *one* is certainly the older, as where a failing storage still has what was rejected before."""
+    return one.issued_at is not None and other.issued_at is not None and one.issued_at < other.issued_at
