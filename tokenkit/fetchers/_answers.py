@@ -42,26 +42,26 @@ def json_object(response: requests.Response, step_name: str | None = None) -> di
     Raises:
         MalformedResponseError: There is none. Transient where there is nothing at all, as after a broken connection.
     """
-    body = response.content
-    if not body.strip():
+    if not response.content.strip():
         raise MalformedResponseError("the answer is empty", step_name=step_name, transient=True)
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None  # raised below: a JSONDecodeError keeps the body
-    if isinstance(answer, dict):
+    answer = _object(response)
+    if answer is not None:
         return answer
     kind = Scrubber().clean(response.headers.get("Content-Type"), 60) or "no content type"
     raise MalformedResponseError(f"the answer is not a JSON object ({kind})", step_name=step_name)
 
 
-def endpoint_error(response: requests.Response, scrubber: Scrubber, step_name: str | None) -> TokenEndpointError:
-    """Return the error that *response*, no success, stands for."""
+def _object(response: requests.Response) -> dict[str, Any] | None:
     try:
         answer = json.loads(response.content)
-    except (ValueError, RecursionError):
-        answer = None
-    return _refusal(response, answer if isinstance(answer, dict) else {}, scrubber, step_name)
+    except (ValueError, RecursionError):  # not to be chained: a JSONDecodeError keeps the body
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def endpoint_error(response: requests.Response, scrubber: Scrubber, step_name: str | None) -> TokenEndpointError:
+    """Return the error that *response*, no success, stands for."""
+    return _refusal(response, _object(response) or {}, scrubber, step_name)
 
 
 def refuse_error_object(

@@ -12,7 +12,7 @@ __all__ = ["read_secret"]
 _MAX_SIZE = 1 << 20
 
 
-def read_secret(path: str | os.PathLike[str], *, step_name: str) -> str:
+def read_secret(path: str | os.PathLike[str], *, step_name: str | None) -> str:
     """Return the text in *path*, without the white space around it.
 
     The path is opened anew each time, so that a link that was swapped, as Kubernetes does, is followed.

@@ -11,9 +11,17 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["cache_key", "canonical", "own_mark"]
+__all__ = ["Identified", "cache_key", "canonical", "own_mark"]
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A function object that says itself what its results hang on, such as a reference to a secret."""
+
+    def cache_identity(self) -> object:
+        """Return it; None where it is not to be had now, so that nothing may be shared."""
 
 
 def cache_key(prefix: str, parts: Mapping[str, Any], own: str) -> str:
@@ -43,6 +51,9 @@ def canonical(value: Any, own: str) -> bytes:
         return _framed("s", b"".join(sorted(canonical(one, own) for one in value)))
     if isinstance(value, (list, tuple)):
         return _framed("l", b"".join(canonical(one, own) for one in value))
+    if isinstance(value, Identified):
+        identity = value.cache_identity()
+        return _framed("u", own.encode()) if identity is None else canonical(identity, own)
     if callable(value):
         return _framed("f", b"".join(canonical(one, own) for one in _code(value, own)))
     if isinstance(value, os.PathLike):

@@ -12,13 +12,13 @@ import requests
 from urllib3.util import Retry
 
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import json_object, refuse_error_object
 from tokenkit.fetchers._arguments import check_step, from_context
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers._oauth_client import OAuthClient
-from tokenkit.fetchers._refresh_tokens import kept, seconds_left
+from tokenkit.fetchers._refresh_tokens import kept, refresh_params, seconds_left
 from tokenkit.fetchers._secrets import Scrubber, SecretKeeper
 from tokenkit.fetchers._transport import Timeout, Transport
 from tokenkit.tokens import Token
@@ -198,8 +198,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         """
         if not current.refresh_token or seconds_left(current) == 0:
             return self.fetch(context)
-        params = {"grant_type": "refresh_token", "refresh_token": current.refresh_token}
-        return kept(self._ask(lambda _url: params, context or FetchContext(), scope=False), current)
+        known = FetchContext() if context is None else context
+        return kept(self._ask(lambda _url: refresh_params(current), known, scope=False), current)
 
     def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
         """Tell the server that *token* is no longer needed (RFC 7009); of a :class:`Token`, its refresh token first.
@@ -242,8 +242,12 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         def build(url: str) -> dict[str, Any]:
             return {**self._common_params(context, scope=scope), **params(url)}
 
-        response, scrubber = self._client.post("token_endpoint", build, context=context, step_name=self.name)
-        return self._token(response, scrubber)
+        try:
+            response, scrubber = self._client.post("token_endpoint", build, context=context, step_name=self.name)
+            return self._token(response, scrubber)
+        except TokenKitError as error:
+            failure = own_copy(error)  # without the frames whose variables hold secrets
+        raise failure
 
     def _common_params(self, context: FetchContext, *, scope: bool) -> dict[str, Any]:
         params = dict(from_context(self.extra_params, context) or {})
@@ -265,9 +269,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         try:
             return Token.from_response(answer, ttl=self.ttl)
         except AuthenticationError as error:
-            failure = error
-        failure.step_name = self.name
-        raise failure
+            error.step_name = self.name
+            raise
 
 
 def _as_set(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How long a refresh token lasts, and that it is kept where an answer brings none (RFC 6749 section 6)."""
+"""Spending a refresh token, how long it lasts, and keeping it where an answer brings none (RFC 6749 section 6)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from tokenkit.clock import SystemClock
-from tokenkit.tokens import Token
+from tokenkit.tokens import Token, positive_seconds
 
-__all__ = ["kept", "seconds_left"]
+__all__ = ["kept", "refresh_params", "seconds_left"]
 
 _clock = SystemClock()
 
 
+def refresh_params(token: Token) -> dict[str, str | None]:
+    """Return the parameters that spend *token*'s refresh token (RFC 6749 section 6)."""
+    return {"grant_type": "refresh_token", "refresh_token": token.refresh_token}
+
+
 def seconds_left(token: Token) -> float | None:
     """Return the seconds that *token*'s refresh token has left; None where it is unlimited or unknown."""
-    lifetime = token.extra.get("refresh_expires_in")
-    try:
-        seconds = float(lifetime)  # type: ignore[arg-type]  # caught below
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not seconds > 0 or token.issued_at is None:  # 0 is how Keycloak says 'unlimited'
+    seconds = positive_seconds(token.extra.get("refresh_expires_in"))  # 0 is how Keycloak says 'unlimited'
+    if seconds is None or token.issued_at is None:
         return None
     now = datetime.fromtimestamp(_clock.time(), timezone.utc)
     return max(0.0, seconds - (now - token.issued_at).total_seconds())

@@ -7,11 +7,13 @@ in the standard library.
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.context import get_spawning_popen
 from typing import Any, ClassVar, final
+from urllib.parse import unquote_plus
 
 __all__ = ["Scrubber", "SecretKeeper"]
 
@@ -119,4 +121,15 @@ def _texts(name: str, value: Any) -> Iterable[str]:
         yield from _texts(name, value.decode("latin-1"))
     elif value is not None and not isinstance(value, bool) and str(value):
         yield str(value)
-        yield from (part for part in str(value).split(" ") if len(part) > 8)  # 'Basic dXNlcjpwYXNz'
+        yield from (part for part in str(value).split(" ") if len(part) > 8)  # 'Bearer abc...'
+        yield from _basic_password(str(value))
+
+
+def _basic_password(header: str) -> Iterator[str]:
+    scheme, _space, encoded = header.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            password = base64.b64decode(encoded).decode().partition(":")[2]
+        except ValueError:
+            return  # not Basic credentials after all
+        yield from {password, unquote_plus(password)} - {""}

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, final
 
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
 from tokenkit.fetchers._answers import at_path
 from tokenkit.fetchers._arguments import check_step, from_context
 from tokenkit.fetchers._identity import cache_key, own_mark
@@ -114,7 +114,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         try:
             return Token.from_response(self._answer(output), ttl=self.ttl)
         except MalformedResponseError as error:
-            failure = error
+            failure = own_copy(error)  # without the frames that hold the answer
         failure.step_name = self.name
         raise failure
 

@@ -15,7 +15,7 @@ import requests
 from urllib3.util import Retry
 
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import at_path, json_object
 from tokenkit.fetchers._arguments import check_step, from_context
 from tokenkit.fetchers._secrets import SecretKeeper
@@ -131,10 +131,15 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
             MalformedResponseError: The answer is not a token.
         """
         known = FetchContext() if context is None else context
-        response, _scrubber = self._transport.exchange(
-            lambda: self._request(known), step_name=self.name, timeout=known.timeout
-        )
-        return self._token(response)
+        try:
+            response, _scrubber = self._transport.exchange(
+                lambda: self._request(known), step_name=self.name, timeout=known.timeout
+            )
+        except TokenKitError as error:
+            failure = own_copy(error)  # without the frames whose variables hold secrets
+        else:
+            return self._token(response)
+        raise failure
 
     def close(self) -> None:
         self._transport.close()
@@ -153,7 +158,7 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
         try:
             return self._parse_response(response)
         except AuthenticationError as error:
-            failure = error
+            failure = own_copy(error)  # without the frames that hold the answer
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             # Not its text, and not as a cause: a JSONDecodeError keeps the body.
             failure = MalformedResponseError(f"the answer could not be read ({type(error).__name__})")

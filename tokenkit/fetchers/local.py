@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage, takes_context
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
 from tokenkit.fetchers._arguments import check_step
 from tokenkit.fetchers._files import read_secret
 from tokenkit.fetchers._secrets import SecretKeeper
@@ -267,6 +267,6 @@ def _token(text: str, *, ttl: timedelta | None, step_name: str, transient: bool 
     try:
         return Token.from_response({"access_token": text}, ttl=ttl)
     except MalformedResponseError as error:
-        failure = error
+        failure = own_copy(error)  # without the frames that hold the token
     failure.step_name, failure.transient = step_name, transient
     raise failure

@@ -1,0 +1,128 @@
+"""Keys: the same for the same token, different for different ones."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher, RefreshTokenFetcher, TokenExchangeFetcher
+from tokenkit.fetchers._identity import canonical
+
+CLIENT = {"token_url": "https://idp.example/token", "client_id": "client", "client_secret": "canary-1"}
+
+
+def key(**change: Any) -> str:
+    return ClientCredentialsFetcher(**{**CLIENT, **change}).cache_key
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"scope": "a b"}, {"scope": ["b", "a"]}),
+        ({"scope": "a  b a"}, {"scope": "a b"}),
+        ({"resource": ["x", "y"]}, {"resource": ["y", "x"]}),
+        ({"extra_params": {"a": "1", "b": "2"}}, {"extra_params": {"b": "2", "a": "1"}}),
+        ({"client_secret": "old"}, {"client_secret": "new"}),
+        ({"client_auth": "client_secret_post"}, {}),
+        ({"timeout": 3}, {"retries": 0}),
+    ],
+)
+def test_what_brings_the_same_token_has_the_same_key(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Order does not matter, and nor does the client's secret."""
+    assert key(**one) == key(**other)
+
+
+DIFFERENT: list[dict[str, Any]] = [
+    {},
+    {"token_url": "https://idp.example/token2"},
+    {"token_url": None, "issuer": "https://idp.example"},
+    {"client_id": "client2"},
+    {"scope": "a"},
+    {"audience": "a"},
+    {"resource": "a"},
+    {"scope": "a b"},
+    {"audience": ["a", "b"]},
+    {"extra_params": {"scope2": "a"}},
+    {"extra_params": {"tenant": "1"}},
+    {"extra_params": {"tenant": 1}},
+]
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(DIFFERENT, 2)))
+def test_two_tenants_never_share_a_key(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Each part that tells tokens apart counts."""
+    assert key(**one) != key(**other)
+
+
+def test_users_of_one_client_have_keys_of_their_own() -> None:
+    """Whoever the token is for: the user, or the token that is spent."""
+    client = {**CLIENT}
+    keys = [PasswordFetcher(**client, username=name, password="p").cache_key for name in ("alice", "bob")]
+    keys += [RefreshTokenFetcher(**client, refresh_token=token).cache_key for token in ("r1", "r2")]
+    keys += [TokenExchangeFetcher(**client, subject_token=token).cache_key for token in ("r1", "r2")]
+    assert 6 == len(set(keys))
+
+
+def test_a_key_can_be_read_and_shows_no_secret() -> None:
+    """It starts with the step, the host and the client."""
+    readable = RefreshTokenFetcher(**CLIENT, refresh_token="canary-2").cache_key
+    assert readable.startswith("refresh_token:idp.example:client:")
+    assert "canary" not in readable
+
+
+def test_a_long_or_odd_client_leaves_the_key_printable() -> None:
+    """Whatever is in it."""
+    odd = key(client_id="../\n é" + "x" * 500)
+    assert odd.isprintable()
+    assert len(odd) < 150
+
+
+def scope() -> str:
+    return "a"
+
+
+def other_scope() -> str:
+    return "b"
+
+
+def closure(value: str) -> Callable[[], str]:
+    return lambda: value
+
+
+def test_a_function_stands_for_its_value() -> None:
+    """Functions with other code have other keys, equal ones the same."""
+    assert key(scope=scope) == key(scope=scope)
+    assert 4 == len({key(scope=scope), key(scope=other_scope), key(scope=lambda: "a"), key(scope=lambda: "b")})
+
+
+@pytest.mark.parametrize("make", [closure, lambda value: partial(str, value), lambda value: value.upper])
+def test_a_function_that_hangs_on_more_than_its_code_shares_no_key(make: Callable[[str], Any]) -> None:
+    """Two tenants could differ by just that; within one object the key stays."""
+    source = ClientCredentialsFetcher(**CLIENT, scope=make("a"))
+    assert source.cache_key == source.cache_key
+    assert source.cache_key != key(scope=make("a"))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES, VALUES)
+def test_only_equal_values_look_alike(one: Any, other: Any) -> None:
+    """Lengths and types are part of what is hashed."""
+    assert _equal(one, other) == (canonical(one, "") == canonical(other, ""))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return type(one) is type(other) and bool(one == other)

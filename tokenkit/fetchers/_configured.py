@@ -1,0 +1,115 @@
+"""Fetchers as configuration makes them: two tables share a stored token only where they would get the same one.
+
+In a program, a fetcher's name tells its token from all others. In a configuration the names are short ('api'), and
+programs that know nothing of each other may share a storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, final
+
+from tokenkit.contracts import FetchContext, TokenFetcher
+from tokenkit.errors import AuthenticationError, ConfigurationError, own_copy
+from tokenkit.fetchers._arguments import check_step, from_context
+from tokenkit.fetchers._identity import cache_key, own_mark
+from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit.fetchers._urls import host_of
+from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.tokens import Token
+
+__all__ = ["GivenTokenFetcher", "KeyedBodyFetcher", "KeyedHeaderFetcher", "KeyedHttpFetcher"]
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class GivenTokenFetcher(SecretKeeper, TokenFetcher):
+    """Returns the token it was given, or what stands in the place that it was given.
+
+    Args:
+        token: The access token, or a function that returns it, called at each fetch.
+        name: The step's name.
+        ttl: A lifetime, counted from each fetch; None: the token's own, where it is a JWT, else for ever.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    token: str | Callable[..., str]
+    name: str = "static"
+    ttl: timedelta | None = None
+
+    secret_arguments: ClassVar[tuple[str, ...]] = ("token",)
+    _opened: ClassVar[tuple[str, ...]] = ("_own",)
+
+    def __post_init__(self) -> None:
+        check_step(self.name, (), self.ttl)
+        if not callable(self.token):
+            self._checked(self.token)
+        self._open()
+
+    def _open(self) -> None:
+        self._own = own_mark()
+
+    def __repr__(self) -> str:
+        return f"<GivenTokenFetcher {self.name!r}>"
+
+    @property
+    def cache_key(self) -> str:
+        return cache_key(f"{self.name}:static", {"token": self.token}, self._own)
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Return the token.
+
+        Raises:
+            AuthenticationError: There is none in the place.
+            MalformedResponseError: What stands there is no token, or an expired one.
+        """
+        text = from_context(self.token, FetchContext() if context is None else context)
+        try:
+            return Token.from_response({"access_token": text}, ttl=self.ttl)
+        except AuthenticationError as error:
+            failure = own_copy(error)  # without the frames that hold the token
+        failure.step_name = self.name
+        raise failure
+
+    def _checked(self, text: str) -> None:
+        try:
+            Token(text)
+            return
+        except ValueError as error:
+            problem = str(error)
+        raise ConfigurationError(problem)
+
+
+class _Keyed(HttpTokenFetcher):
+    """What a configured fetcher asks, and with what, is its identity."""
+
+    _opened: ClassVar[tuple[str, ...]] = (*HttpTokenFetcher._opened, "_own")
+
+    def _open(self) -> None:
+        super()._open()
+        self._own = own_mark()
+
+    @property
+    def cache_key(self) -> str:
+        """A key over all that is asked."""
+        asked = {"method": self.method, "url": self._url, "headers": self.request_headers, "data": self.request_data}
+        return cache_key(f"{self.name}:{host_of(self.base_url)}", asked, self._own)
+
+
+@final
+class KeyedHttpFetcher(_Keyed):
+    """An :class:`HttpTokenFetcher`."""
+
+
+@final
+class KeyedBodyFetcher(_Keyed, BodyTokenFetcher):
+    """A :class:`BodyTokenFetcher`."""
+
+
+@final
+class KeyedHeaderFetcher(_Keyed, HeaderTokenFetcher):
+    """A :class:`HeaderTokenFetcher`."""

@@ -1,0 +1,158 @@
+"""Values that stand elsewhere until they are needed: in an environment variable, a file, or the system's keyring.
+
+A reference is a function object, so every fetcher takes one where it takes a function: it is read at each try, which
+sees a rotated secret, and a pickle carries no more than the name of the place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from tokenkit.errors import AuthenticationError, ConfigurationError
+from tokenkit.fetchers._files import read_secret
+
+__all__ = ["ReferencedFields", "SecretReference", "as_value", "references_in"]
+
+_LITERAL = "literal"
+
+
+@final
+@dataclass(frozen=True)
+class SecretReference:
+    """The place of a secret; calling it reads the secret.
+
+    Args:
+        scheme: 'env', 'file' or 'keyring'.
+        place: The variable's name, the path, or SERVICE/USER.
+    """
+
+    scheme: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.place}"
+
+    def __call__(self) -> str:
+        """Read the secret.
+
+        Raises:
+            AuthenticationError: There is none; transient where it may come yet. The message names the place.
+        """
+        return _READERS[self.scheme](self.place)
+
+    def cache_identity(self) -> str | None:
+        """Return what stands there, which tells one tenant from another; None where nothing can be read."""
+        try:
+            return self()
+        except AuthenticationError:
+            return None
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class ReferencedFields:
+    """A table with references among its values; calling it returns the table with what they refer to.
+
+    Args:
+        fields: The table. Its literal values are taken to be no secrets, since those beside them are references.
+    """
+
+    fields: Mapping[str, Any]
+
+    def __call__(self) -> dict[str, Any]:
+        """Read the references.
+
+        Raises:
+            AuthenticationError: One cannot be read.
+        """
+        return {name: _resolved(value) for name, value in self.fields.items()}
+
+    def cache_identity(self) -> dict[str, Any] | None:
+        """Return the table as it is now; None where it cannot be read."""
+        try:
+            return self()
+        except AuthenticationError:
+            return None
+
+
+def as_value(text: str) -> str | SecretReference:
+    """Return the reference that *text* is, or the text itself, without 'literal:' before it.
+
+    Raises:
+        ConfigurationError: A reference has no place, or the extra ``[keyring]`` is not installed.
+    """
+    scheme, colon, place = text.partition(":")
+    if colon and scheme == _LITERAL:
+        return place
+    if not colon or scheme not in _READERS:
+        return text
+    if scheme == "keyring":
+        service, _slash, user = place.rpartition("/")
+        if not service or not user:
+            raise ConfigurationError("a secret in the keyring is written keyring:SERVICE/USER")
+        _keyring()
+    if not place:
+        raise ConfigurationError(f"a place is missing after {scheme}:")
+    return SecretReference(scheme, place)
+
+
+def references_in(value: Any) -> Iterator[SecretReference]:
+    """Yield the references that *value* is or has in it."""
+    if isinstance(value, SecretReference):
+        yield value
+    elif isinstance(value, ReferencedFields):
+        yield from references_in(value.fields)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from references_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from references_in(inner)
+
+
+def _resolved(value: Any) -> Any:
+    if isinstance(value, SecretReference):
+        return value()
+    if isinstance(value, Mapping):
+        return {name: _resolved(inner) for name, inner in value.items()}
+    return [_resolved(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _read_variable(name: str) -> str:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        raise AuthenticationError(f"the environment variable {name} is not set, or empty")
+    return text
+
+
+def _read_file(path: str) -> str:
+    return read_secret(Path(path).expanduser(), step_name=None)
+
+
+def _read_keyring(place: str) -> str:
+    service, _slash, user = place.rpartition("/")
+    keyring = _keyring()
+    try:
+        secret: str | None = keyring.get_password(service, user)
+        problem = "" if secret else "has no such entry"
+    except Exception as error:  # a backend is foreign code; its text is not shown
+        secret, problem = None, f"cannot be read ({type(error).__name__})"
+    if not secret:
+        transient = problem.startswith("cannot")
+        raise AuthenticationError(f"the keyring {problem}: {service}/{user}", transient=transient)
+    return secret
+
+
+def _keyring() -> Any:
+    try:
+        import keyring
+    except ImportError:
+        raise ConfigurationError("keyring:SERVICE/USER needs the extra requests-tokenkit[keyring]") from None
+    return keyring
+
+
+_READERS = {"env": _read_variable, "file": _read_file, "keyring": _read_keyring}
