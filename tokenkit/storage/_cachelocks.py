@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
@@ -81,7 +81,7 @@ class CacheLocks:
 
     def _await(self, name: str, timeout: float, seconds: int, lease: CacheLease) -> None:
         deadline = _CLOCK.monotonic() + timeout
-        pause = threading.Condition(threading.Lock())  # nobody notifies it: the cache cannot
+        alarm: queue.SimpleQueue[None] = queue.SimpleQueue()  # nobody rings it: a cache cannot call
         while True:
             lease.renew_deadline()
             if self._call(lambda cache: cache.add(name, lease.owner, seconds)):
@@ -89,8 +89,7 @@ class CacheLocks:
             remaining = deadline - _CLOCK.monotonic()
             if remaining <= 0:
                 raise StorageLockTimeoutError("another holds the storage's lock, or the cache is down")
-            with pause:
-                _CLOCK.wait(pause, min(_POLL_INTERVAL, remaining))
+            _CLOCK.nap(alarm, min(_POLL_INTERVAL, remaining))
 
     def _release(self, name: str, lease: CacheLease) -> None:
         # Not atomic: a cache has no compare-and-delete. The check of the deadline makes the gap a very small one.

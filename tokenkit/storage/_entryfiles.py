@@ -59,10 +59,7 @@ def _verify(facts: os.stat_result) -> None:
 
 def _read_all(descriptor: int) -> bytes:
     content = b""
-    while len(content) <= _MAX_SIZE:  # it cannot grow: entries are replaced, never appended to
-        chunk = os.read(descriptor, _MAX_SIZE)
-        if not chunk:
-            break
+    while chunk := os.read(descriptor, _MAX_SIZE):  # ends: entries are replaced, never appended to
         content += chunk
     return content
 

@@ -1,0 +1,1 @@
+"""A shop that reads its orders from another service."""

@@ -1,0 +1,98 @@
+"""The package of storages: what importing it costs, and what it tells."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tokenkit.storage
+from tokenkit.errors import StorageError
+from tokenkit.storage import _directory, _failures, _names
+
+EXTRAS = {"cryptography", "django", "filelock", "keyring", "redis"}
+
+
+def run(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.strip()
+
+
+def test_a_storage_costs_its_users_alone() -> None:
+    """Importing the package, and the storage in memory, loads no optional package and no filelock."""
+    script = "import sys; from tokenkit.storage import InMemoryTokenStorage; print(*sys.modules)"
+    assert set() == EXTRAS & set(run(script).split())
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("DjangoCacheTokenStorage", "django", "django"),
+        ("RedisTokenStorage", "redis", "redis"),
+        ("KeyringTokenStorage", "keyring", "keyring"),
+        ("EncryptedTokenStorage", "cryptography", "crypto"),
+    ],
+)
+def test_a_missing_extra_is_named(name: str, module: str, extra: str) -> None:
+    """Where an optional package is missing, the ImportError says what to install."""
+    script = (
+        f"import sys; sys.modules[{module!r}] = None\n"
+        f"try: from tokenkit.storage import {name}\n"
+        "except ImportError as error: print(error)"
+    )
+    assert f"pip install 'requests-tokenkit[{extra}]'" in run(script)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """The package has the names that it lists, and no others."""
+    with pytest.raises(AttributeError, match="NoSuchStorage"):
+        tokenkit.storage.NoSuchStorage  # noqa: B018
+    assert set(tokenkit.storage.__all__) <= set(dir(tokenkit.storage))
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """The stub beside the package imports exactly what the package lists, each from its module."""
+    tree = ast.parse(Path(tokenkit.storage.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    homes = {node.names[0].name: node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert {name: f"tokenkit.storage.{home}" for name, home in tokenkit.storage._HOMES.items()} == homes
+    assert sorted(tokenkit.storage.__all__) == sorted(homes)
+
+
+def test_names_are_short_and_safe() -> None:
+    """Whatever the key, its name has few characters and only harmless ones."""
+    for key in ("", "../../etc/passwd", "k" * 10_000, "\udc80\0 *"):
+        name = _names.entry_name(key)
+        assert len(name) <= 105
+        assert name.replace("_", "").replace("-", "").isalnum()
+
+
+def test_names_of_two_namespaces_never_meet() -> None:
+    """A namespace and a key do not run into each other."""
+    assert _names.entry_name("bc", "a") != _names.entry_name("c", "ab")
+
+
+def test_a_failure_is_told_by_its_kind_alone() -> None:
+    """What a client library raised is neither quoted nor chained."""
+
+    def fail() -> None:
+        raise KeyError("secret")
+
+    with pytest.raises(StorageError) as caught:
+        _failures.guarded("reading", fail)
+    assert "reading failed: KeyError" == str(caught.value)
+    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+
+
+def test_of_two_who_make_the_directory_one_may_be_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that appears between looking and making is used like any other."""
+    directory = tmp_path / "tokens"
+    mkdir = Path.mkdir
+
+    def be_late(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if path == directory:
+            mkdir(path, 0o700)
+        mkdir(path, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", be_late)
+    assert directory == _directory.make_private(directory)
