@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
 import needs
 import pytest
+import scripted
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +36,16 @@ def require() -> Callable[[str], ModuleType]:
 def require_program() -> Callable[[str], str]:
     """Give the path of a program by its name: skips where it is missing, fails in CI."""
     return needs.program
+
+
+@pytest.fixture
+def make_rig() -> Iterator[Callable[..., scripted.Rig]]:
+    """Make managers around scripted sources; see ``scripted.managed`` for the options."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(scripted.managed(**options))
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., scripted.Rig]) -> scripted.Rig:
+    """A manager with a scripted source and a clock that only the test moves."""
+    return make_rig()

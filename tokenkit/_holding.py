@@ -110,14 +110,15 @@ class Holding:
 
     def publish(self, token: Token, now: float, *, adopted: bool) -> None:
         """Hold *token* from *now* on."""
-        due_in, usable_for = self._policy.window(token, wall_time(self._clock), just_fetched=not adopted)
-        if adopted and not self.generations and usable_for < self._policy.seconds("initial_safety_margin"):
+        wall = wall_time(self._clock)
+        due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
+        if adopted and not self.generations and token.is_expired(wall, self._policy.seconds("initial_safety_margin")):
             due_in = min(due_in, 0.0)
         self._strikes.land()
         self.generations += 1
         self.snapshot = Snapshot(
             token,
-            due_at=now + due_in,
+            due_at=now + min(due_in, usable_for),  # until then nobody looks at the expiry
             expired_at=now + usable_for,
             landed_at=now,
             generation=self.generations,

@@ -16,6 +16,7 @@ from tokenkit.tokens import Token, positive_seconds
 __all__ = ["RefreshPolicy", "Window"]
 
 _MARGIN_SHARE = 1 / 20  # of the lifetime: so that a margin made for hours leaves a 5-second token usable
+_LONGEST_RETRY_AFTER = 3600.0  # seconds: what an endpoint may ask for
 _LEAST_DUE_WINDOW = 1.0  # seconds between due and expired, or that share of the lifetime, if it is less
 
 
@@ -144,14 +145,14 @@ class RefreshPolicy:
             draw: Gives the random share of the back-off, from 0 to 1.
         """
         longest = self.seconds("max_retry_timeout")
+        asked = _asked_delay(error)
         if isinstance(error, AuthenticationError) and not error.transient:
-            return max(longest, error.retry_after or 0.0)
+            return max(longest, asked)
         try:
             delay = min(longest, self.seconds("initial_retry_timeout") * self.retry_timeout_exponent ** (failures - 1))
         except OverflowError:
             delay = longest
-        asked = error.retry_after if isinstance(error, AuthenticationError) else None
-        return max(delay * draw(), asked or 0.0)
+        return max(delay * draw(), asked)
 
     def _margin(self, lifetime: float) -> float:
         return min(self.seconds("expiry_margin"), lifetime * _MARGIN_SHARE)
@@ -169,6 +170,12 @@ class RefreshPolicy:
             return math.inf
         age = (now - token.issued_at).total_seconds() if token.issued_at else 0.0
         return seconds - age
+
+
+def _asked_delay(error: BaseException | None) -> float:
+    # A user's source may say anything here; to stay away for ever would be a token lost to a slip.
+    seconds = positive_seconds(error.retry_after) if isinstance(error, AuthenticationError) else None
+    return min(seconds or 0.0, _LONGEST_RETRY_AFTER)
 
 
 _POSITIVE = {

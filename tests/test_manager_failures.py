@@ -1,0 +1,241 @@
+"""Failed renewals: shared by all who waited, backed off from, and no matter to who holds a valid token."""
+
+import random
+import traceback
+from collections.abc import Callable
+
+import pytest
+from scripted import PATIENCE, STEADY, Rig, down, outcomes
+
+from tokenkit import (
+    AuthenticationError,
+    FetchOptions,
+    RefreshPolicy,
+    RenewalTimeoutError,
+    TokenEndpointError,
+    TransportError,
+)
+
+PATIENT = FetchOptions(report_error=False)
+NOW = FetchOptions(renew_synchronous=True)
+UNLUCKY = RefreshPolicy(jitter=0, initial_retry_timeout=4, max_retry_timeout=60)
+
+
+def refused() -> TokenEndpointError:
+    return TokenEndpointError("refused", status=401, error="invalid_client")
+
+
+def backed_off(rig: Rig) -> float:
+    """Return the seconds until the source may be asked again."""
+    return rig.manager._engine.holding.retry_at - rig.clock.monotonic()
+
+
+def test_fifty_threads_share_one_failure(rig: Rig) -> None:
+    """Each gets an exception of its own from the cause that they share, and the source was asked once."""
+    gate = rig.source.hang()
+    futures = rig.ask(50)
+    rig.parked(50)
+    gate.release(TransportError("no answer"))
+    errors = outcomes(futures)
+    assert {TransportError} == {type(error) for error in errors}
+    assert (50, 1) == (len({id(error) for error in errors}), len({id(error.__cause__) for error in errors}))
+    assert errors[0].__cause__ not in errors
+    assert 1 == rig.source.fetches
+
+
+def test_an_error_tells_the_service_and_keeps_its_facts(rig: Rig) -> None:
+    """What the source found out reaches every caller."""
+    rig.source.always = refused()
+    with pytest.raises(TokenEndpointError) as caught:
+        rig.manager.get_token()
+    error = caught.value
+    assert ("scripted", 401, "invalid_client", False) == (
+        error.service_name,
+        error.status,
+        error.error,
+        error.transient,
+    )
+
+
+def test_a_foreign_error_becomes_ours(rig: Rig) -> None:
+    """Whatever a source raises, callers catch one kind of error, with the original as its cause."""
+    rig.source.then(KeyError("surprise"))
+    with pytest.raises(AuthenticationError) as caught:
+        rig.manager.get_token()
+    assert (KeyError, True) == (type(caught.value.__cause__), caught.value.transient)
+    assert "KeyError" in "".join(traceback.format_exception(caught.value))
+
+
+def test_callers_fail_fast_until_the_next_attempt_is_due(make_rig: Callable[..., Rig]) -> None:
+    """In the back-off the last cause is raised at once and the source is left alone; after it, it is asked."""
+    rig = make_rig(policy=UNLUCKY)
+    rig.source.then(down("first", retry_after=5), down("second", retry_after=5))
+    with pytest.raises(AuthenticationError, match="first"):
+        rig.manager.get_token()
+    rig.advance(4.99)
+    for _ in range(10):
+        with pytest.raises(AuthenticationError, match="first"):
+            rig.manager.get_token()
+    assert 1 == rig.source.fetches
+    rig.advance(0.01)
+    with pytest.raises(AuthenticationError, match="second"):
+        rig.manager.get_token()
+    assert 2 == rig.source.fetches
+
+
+def test_fail_fast_raises_a_new_exception_each_time(rig: Rig) -> None:
+    """The cause is remembered, the exception is the caller's own."""
+    rig.source.then(refused())
+    errors = []
+    for _ in range(3):
+        with pytest.raises(TokenEndpointError) as caught:
+            rig.manager.get_token()
+        errors.append(caught.value)
+    assert (3, 1) == (len({id(one) for one in errors}), len({id(one.__cause__) for one in errors}))
+
+
+def test_the_back_off_grows_to_its_limit_with_full_jitter(make_rig: Callable[..., Rig]) -> None:
+    """The n-th failure in a row waits for a random share of 4, 6, 9, ... seconds, 60 at most."""
+    rig = make_rig(policy=UNLUCKY)
+    rig.source.always = down()
+    for limit in (4, 6, 9, 13.5, 20.25, 30.375, 45.5625, 60, 60):
+        with pytest.raises(AuthenticationError):
+            rig.manager.get_token()
+        assert 0 <= backed_off(rig) <= limit
+        rig.advance(max(0.0, backed_off(rig)))
+
+
+def test_a_success_ends_the_back_off(make_rig: Callable[..., Rig]) -> None:
+    """The next failure after it is a first one."""
+    rig = make_rig(policy=UNLUCKY)
+    rig.source.then(*[down() for _ in range(5)])
+    for _ in range(5):
+        with pytest.raises(AuthenticationError):
+            rig.manager.get_token(options=NOW)
+    rig.manager.get_token(options=NOW)
+    rig.source.then(down())
+    with pytest.raises(AuthenticationError):
+        rig.manager.force_refresh()
+    assert backed_off(rig) <= 4
+
+
+def test_a_permanent_refusal_waits_longest_from_the_start(rig: Rig) -> None:
+    """A wrong secret is not tried again for max_retry_timeout."""
+    rig.source.then(refused())
+    with pytest.raises(TokenEndpointError):
+        rig.manager.get_token()
+    assert 60 == backed_off(rig)
+    rig.advance(60)
+    assert "token-2" == rig.manager.get_token().access_token
+
+
+def test_retry_after_raises_the_back_off(rig: Rig) -> None:
+    """What the endpoint asks for is granted, beyond the policy's longest too."""
+    rig.source.then(down(retry_after=90))
+    with pytest.raises(AuthenticationError):
+        rig.manager.get_token()
+    assert 90 == backed_off(rig)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -5, "soon", True, None])
+def test_a_senseless_retry_after_is_ignored(rig: Rig, seconds: object) -> None:
+    """A source's own idea of that number cannot break the back-off."""
+    rig.source.then(down(retry_after=seconds))
+    with pytest.raises(AuthenticationError):
+        rig.manager.get_token()
+    assert 0 <= backed_off(rig) <= 1
+
+
+def test_an_endless_retry_after_has_an_end(rig: Rig) -> None:
+    """A manager is never told to stay away for ever."""
+    rig.source.then(down(retry_after=10**9))
+    with pytest.raises(AuthenticationError):
+        rig.manager.get_token()
+    assert 3600 == backed_off(rig)
+
+
+def test_a_synchronous_renewal_skips_the_back_off(rig: Rig) -> None:
+    """Where a token is needed now, the source is asked now; its failure backs off again."""
+    rig.source.then(refused(), refused())
+    for options in (None, NOW):
+        with pytest.raises(TokenEndpointError):
+            rig.manager.get_token(options=options)
+    with pytest.raises(TokenEndpointError):
+        rig.manager.get_token()
+    assert 2 == rig.source.fetches
+    assert "token-3" == rig.manager.force_refresh().access_token
+
+
+def test_a_required_renewal_alone_respects_the_back_off(rig: Rig) -> None:
+    """With a valid token at hand, a required renewal fails with the last cause until the next attempt is due."""
+    rig.manager.get_token()
+    rig.source.then(refused())
+    with pytest.raises(TokenEndpointError):
+        rig.manager.force_refresh()
+    with pytest.raises(TokenEndpointError):
+        rig.manager.get_token(options=FetchOptions(renew_required=True))
+    assert ("token-1", 2) == (rig.manager.get_token().access_token, rig.source.fetches)
+
+
+def test_a_caller_may_wait_through_failures(rig: Rig) -> None:
+    """With report_error=False it gets the token of whichever attempt succeeds."""
+    rig.source.then(down(retry_after=2), down(retry_after=2), down(retry_after=2))
+    (waiting,) = rig.ask(options=PATIENT, timeout=20)
+    for attempt in range(3):
+        rig.source.wait_for(attempt + 1)
+        rig.parked(2)
+        assert not waiting.done()
+        rig.clock.advance(2)
+    assert ("token-4", 4) == (waiting.result(PATIENCE).access_token, rig.source.fetches)
+
+
+def test_patience_ends_with_the_time_limit(rig: Rig) -> None:
+    """A caller that waits through failures gets a time-out in the end."""
+    rig.source.always = down(retry_after=100)
+    (waiting,) = rig.ask(options=PATIENT, timeout=20)
+    rig.parked(2)
+    rig.clock.advance(20)
+    assert isinstance(waiting.exception(PATIENCE), RenewalTimeoutError)
+    assert 1 == rig.source.fetches
+
+
+def test_the_patient_and_the_impatient_share_attempts(rig: Rig) -> None:
+    """Of those who wait for one attempt that fails, only who asked for it hears of that."""
+    gate = rig.source.hang()
+    patient, impatient = rig.ask(3, options=PATIENT), rig.ask(3)
+    rig.parked(6)
+    gate.release(down(retry_after=1))
+    assert {AuthenticationError} == {type(error) for error in outcomes(impatient)}
+    rig.parked(4)
+    rig.clock.advance(1)
+    assert {"token-2"} == {token.access_token for token in outcomes(patient)}
+    assert 2 == rig.source.fetches
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_outage_costs_no_call_and_no_more_attempts_than_allowed(rig: Rig, seed: int) -> None:
+    """The source is down for 60 seconds while the token is due: nobody fails, each attempt is when it may be."""
+    rig.manager.get_token()
+    rig.advance(3600 * 0.9 - 1)
+    rig.source.always = down()
+    random.seed(seed)
+    due_at = rig.clock.monotonic() + 1
+    rig.live(61, lambda: rig.manager.get_token(0))
+    random.seed(seed)
+    allowed, failures = [due_at], 0
+    while allowed[-1] <= due_at + 60:
+        failures += 1
+        allowed.append(allowed[-1] + STEADY.retry_delay(failures, down()))
+    assert allowed[:-1] == pytest.approx([one.at for one in rig.source.asked[1:]], abs=1e-6)
+    rig.source.always = None
+    rig.live(60, lambda: rig.manager.get_token(0))
+    assert f"token-{rig.source.fetches}" == rig.manager.get_token().access_token
+
+
+def test_a_failure_keeps_what_is_held(rig: Rig) -> None:
+    """The token is given up by nobody but the clock and the user."""
+    first = rig.manager.get_token()
+    rig.source.then(down())
+    with pytest.raises(AuthenticationError):
+        rig.manager.force_refresh()
+    assert first is rig.manager.get_token() is rig.manager.current

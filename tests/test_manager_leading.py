@@ -1,0 +1,226 @@
+"""Where no thread is to be had a caller fetches: no manager depends on its thread to make progress."""
+
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+from scripted import PATIENCE, Ears, Rig, ask, down, outcomes
+
+from tokenkit import AuthenticationError, RenewalTimeoutError
+from tokenkit.clock import SystemClock
+from tokenkit.events import TokenEvent
+
+
+@pytest.fixture
+def led(make_rig: Callable[..., Rig]) -> Rig:
+    """A manager that may not have a thread."""
+    return make_rig(background=False)
+
+
+def test_a_caller_leads(led: Rig) -> None:
+    """Without a background the source runs on the caller's thread, and there is no other."""
+    before = threading.active_count()
+    assert "token-1" == led.manager.get_token().access_token
+    assert (threading.current_thread(), before) == (led.source.asked[0].thread, threading.active_count())
+
+
+def test_others_wait_for_the_leader(led: Rig) -> None:
+    """One of fifty callers fetches, and all have its token."""
+    gate = led.source.hang()
+    futures = led.ask(50)
+    led.parked(49)
+    gate.release()
+    assert ({"token-1"}, 1) == ({token.access_token for token in outcomes(futures)}, led.source.fetches)
+
+
+def test_others_share_the_leaders_failure(led: Rig) -> None:
+    """They raise it without asking for themselves."""
+    gate = led.source.hang()
+    futures = led.ask(50)
+    led.parked(49)
+    gate.release(down())
+    assert {AuthenticationError} == {type(error) for error in outcomes(futures)}
+    assert 1 == led.source.fetches
+
+
+def test_those_who_wait_for_a_leader_keep_their_limits(led: Rig) -> None:
+    """Only the leader's time depends on the source."""
+    gate = led.source.hang()
+    leader = led.ask()
+    assert gate.reached()
+    (waiting,) = led.ask(timeout=1)
+    led.parked()
+    led.clock.advance(1)
+    assert isinstance(waiting.exception(PATIENCE), RenewalTimeoutError)
+    gate.release()
+    assert "token-1" == leader[0].result(PATIENCE).access_token
+
+
+def test_a_leader_that_hangs_is_superseded(led: Rig) -> None:
+    """Another caller leads the next attempt."""
+    gate = led.source.hang()
+    stuck = led.ask()
+    assert gate.reached()
+    (waiting,) = led.ask(timeout=100)
+    led.parked()
+    led.clock.advance(30)
+    assert "token-2" == waiting.result(PATIENCE).access_token
+    gate.release(down())
+    assert "token-2" == stuck[0].result(PATIENCE).access_token
+
+
+def test_a_leader_without_time_does_not_lead(led: Rig) -> None:
+    """A time limit of zero never runs the source."""
+    with pytest.raises(RenewalTimeoutError):
+        led.manager.get_token(timeout=0)
+    assert 0 == led.source.fetches
+    assert "token-1" == led.manager.get_token(timeout=1).access_token
+
+
+def test_a_leader_gives_the_source_no_more_time_than_it_has(led: Rig) -> None:
+    """A source that keeps to its context lets the caller keep to its limit."""
+    led.manager.get_token(timeout=2)
+    assert [2] == [one.timeout for one in led.source.asked]
+
+
+def test_a_leaders_short_time_is_nobody_elses_failure(led: Rig) -> None:
+    """Who waited for an attempt that its leader's limit cut short leads another; there is no back-off."""
+    gate = led.source.hang()
+    hasty = led.ask(timeout=1)
+    assert gate.reached()
+    (patient,) = led.ask()
+    led.parked()
+    led.clock.advance(1)
+    gate.release(down("timed out"))
+    assert "token-2" == patient.result(PATIENCE).access_token
+    assert isinstance(hasty[0].exception(PATIENCE), (RenewalTimeoutError, type(None)))
+
+
+def test_a_due_token_is_served_and_then_led(led: Rig) -> None:
+    """Without a thread nothing happens behind the callers: the token is used to its end, then one fetches."""
+    led.manager.get_token()
+    led.clock.advance(3500)
+    assert "token-1" == led.manager.get_token().access_token
+    led.clock.advance(100)
+    assert "token-2" == led.manager.get_token().access_token
+
+
+def test_the_back_off_holds_for_leaders(led: Rig) -> None:
+    """They fail fast as well."""
+    led.source.then(down(retry_after=5))
+    for _ in range(3):
+        with pytest.raises(AuthenticationError):
+            led.manager.get_token()
+    assert 1 == led.source.fetches
+    led.clock.advance(5)
+    assert "token-2" == led.manager.get_token().access_token
+
+
+def test_a_caller_leads_where_no_thread_starts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that gives no more threads costs no caller its token."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert "token-1" == rig.manager.get_token().access_token
+    assert threading.current_thread() is rig.source.asked[0].thread
+    rig.manager.force_refresh()
+    assert "tokenkit scripted" == rig.source.asked[1].thread.name
+
+
+def test_a_caller_leads_while_the_interpreter_shuts_down(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread is started then."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "is_finalizing", lambda: True)
+        assert "token-1" == rig.manager.get_token().access_token
+    assert threading.current_thread() is rig.source.asked[0].thread
+
+
+class Choke(Ears):
+    """Keeps the thread that tells it of a token until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def token_lifetime(self, event: TokenEvent) -> None:
+        if event.background:
+            self.let_go.wait(PATIENCE)
+
+
+def test_a_caller_leads_where_the_thread_starves(make_rig: Callable[..., Rig]) -> None:
+    """A renewal that no thread has begun within a second is led by one of those who wait for it."""
+    choke = Choke()
+    rig = make_rig(ears=choke)
+    rig.manager.get_token()
+    futures = ask(rig.manager.force_refresh, 5)
+    rig.parked(5)
+    rig.clock.advance(0.999)
+    rig.parked(5)
+    assert 1 == rig.source.fetches
+    rig.clock.advance(0.001)
+    assert {"token-2"} == {token.access_token for token in outcomes(futures)}
+    assert "caller" == rig.source.asked[1].thread.name
+    choke.let_go.set()
+
+
+def test_a_starving_thread_matters_not_to_a_due_token(make_rig: Callable[..., Rig]) -> None:
+    """It is served while it may be, and its renewal is led once it has expired."""
+    choke = Choke()
+    rig = make_rig(ears=choke)
+    rig.manager.get_token()
+    rig.clock.advance(3500)
+    assert "token-1" == rig.manager.get_token().access_token
+    rig.clock.advance(100)
+    assert ("token-2", 2) == (rig.manager.get_token().access_token, rig.source.fetches)
+    choke.let_go.set()
+
+
+def test_a_dead_thread_is_replaced(rig: Rig) -> None:
+    """The death of the thread, by whatever a source may raise, is healed at the next renewal."""
+    rig.manager.get_token()
+    rig.parked()
+    first = rig.source.asked[0].thread
+    rig.manager._engine._thread._owner = lambda: None  # what it sees when its manager is gone: it ends
+    rig.manager._engine._thread.wake()
+    first.join(PATIENCE)
+    rig.manager.force_refresh()
+    second = rig.source.asked[1].thread
+    assert (False, "tokenkit scripted", True) == (first.is_alive(), second.name, second.is_alive())
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupted_leader_lands_its_attempt(led: Rig, interrupt: type[BaseException]) -> None:
+    """Ctrl-C in a led fetch is the leader's; the others hear of a failure, and the next attempt works."""
+    gate = led.source.hang()
+    leader = led.ask()
+    assert gate.reached()
+    others = led.ask(5)
+    led.parked(5)
+    gate.release(interrupt())
+    assert interrupt is type(leader[0].exception(PATIENCE))
+    assert {AuthenticationError} == {type(error) for error in outcomes(others)}
+    assert interrupt.__name__ in str(others[0].exception())
+    led.clock.advance(60)
+    assert "token-2" == led.manager.get_token().access_token
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupt_on_the_thread_ends_the_attempt_alone(rig: Rig, interrupt: type[BaseException]) -> None:
+    """A source that raises one in the background fails its attempt; the thread lives on."""
+    rig.source.then(interrupt())
+    with pytest.raises(AuthenticationError, match=interrupt.__name__):
+        rig.manager.get_token()
+    rig.advance(60)
+    assert "token-2" == rig.manager.get_token().access_token
+    assert 1 == len({one.thread for one in rig.source.asked})
+
+
+def test_a_real_clock_leads_too(make_rig: Callable[..., Rig]) -> None:
+    """On the system's clock, sixteen threads without a background have one fetch between them."""
+    rig = make_rig(background=False, clock=SystemClock())
+    assert {"token-1"} == {token.access_token for token in outcomes(ask(rig.manager.get_token, 16))}
+    assert 1 == rig.source.fetches

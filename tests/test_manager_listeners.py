@@ -1,0 +1,118 @@
+"""What listeners hear of a manager: eight events, each once, with the right word."""
+
+from collections.abc import Callable
+
+import pytest
+from scripted import AllEars, Rig, ask, down, outcomes
+
+from tokenkit import AuthenticationError
+from tokenkit.events import TokenEvent
+from tokenkit.storage import InMemoryTokenStorage
+
+
+def heard(rig: Rig) -> list[str]:
+    return [f"{name} {event.result}" for name, event in rig.ears.heard]
+
+
+def test_a_first_fetch(rig: Rig) -> None:
+    """A miss, the source asked, the attempt ended, the token's lifetime."""
+    rig.manager.get_token()
+    rig.parked()
+    assert ["cache_miss absent", "token_acquire success", "token_refresh success", "token_lifetime fetched"] == heard(rig)
+    assert [None, 0, 0, 3600] == [event.seconds for _, event in rig.ears.heard]
+    assert [False, True, True, True] == [event.background for _, event in rig.ears.heard]
+    assert {"scripted"} == {event.service_name for _, event in rig.ears.heard}
+
+
+def test_a_failure(rig: Rig) -> None:
+    """The source was asked and the attempt ended, both in an error."""
+    rig.source.then(down())
+    with pytest.raises(AuthenticationError):
+        rig.manager.get_token()
+    rig.parked()
+    assert ["cache_miss absent", "token_acquire error", "token_refresh error"] == heard(rig)
+
+
+def test_misses_tell_why(rig: Rig) -> None:
+    """No token yet, one that is required anew, one that expired."""
+    rig.manager.get_token()
+    rig.manager.force_refresh()
+    rig.parked()
+    rig.source.hang()
+    rig.clock.advance(4000)
+    outcomes(rig.ask(timeout=0))
+    assert ["absent", "renew_required", "expired"] == rig.ears.results("cache_miss")
+
+
+def test_hits(make_rig: Callable[..., Rig]) -> None:
+    """Each call that needs no waiting is a hit, fresh or due."""
+    rig = make_rig(ears=AllEars())
+    rig.manager.get_token()
+    rig.manager.get_token()
+    rig.manager.get_token(options={"token_renew_report_error": "1"})
+    gate = rig.source.hang()
+    rig.parked()
+    rig.clock.advance(3300)
+    rig.manager.get_token()
+    assert gate.reached()
+    assert ["fresh", "fresh", "due"] == rig.ears.results("cache_hit")
+
+
+def test_the_hot_path_tells_only_who_listens(rig: Rig) -> None:
+    """A listener that leaves cache_hit alone is not called on the hot path."""
+    assert not rig.manager._hears_hits
+    rig.manager.get_token()
+    assert 100 == len([rig.manager.get_token() for _ in range(100)])
+    assert [] == rig.ears.results("cache_hit")
+
+
+def test_invalidations(rig: Rig) -> None:
+    """One that did something is heard; one for a token long gone is not."""
+    first = rig.manager.get_token()
+    rig.manager.invalidate_token(first)
+    rig.manager.invalidate_token(first)
+    rig.manager.invalidate_token()
+    rig.manager.get_token()
+    rig.manager.invalidate_token()
+    assert ["rejected", "requested"] == rig.ears.results("cache_invalidate")
+
+
+def test_a_storage(make_rig: Callable[..., Rig]) -> None:
+    """Reading and writing it are heard."""
+    storage = InMemoryTokenStorage()
+    one, other = make_rig(storage=storage), make_rig(storage=storage)
+    one.manager.get_token()
+    other.manager.get_token()
+    one.parked()
+    other.parked()
+    assert (["absent"], ["success"]) == (one.ears.results("cache_refresh"), one.ears.results("cache_store"))
+    assert (["adopted"], []) == (other.ears.results("cache_refresh"), other.ears.results("cache_store"))
+    assert (["fetched"], ["adopted"]) == (one.ears.results("token_lifetime"), other.ears.results("token_lifetime"))
+
+
+def test_durations_are_measured(rig: Rig) -> None:
+    """The seconds of an attempt and of the source are the clock's."""
+    gate = rig.source.hang()
+    (waiting,) = rig.ask()
+    assert gate.reached()
+    rig.clock.advance(7)
+    gate.release()
+    waiting.result(5)
+    rig.parked()
+    assert {"token_acquire": 7, "token_refresh": 7}.items() <= {
+        name: event.seconds for name, event in rig.ears.heard
+    }.items()
+
+
+def test_events_are_frozen() -> None:
+    """A listener cannot change what the next one hears."""
+    event = TokenEvent("service", "success")
+    with pytest.raises(AttributeError):
+        event.result = "error"  # type: ignore[misc]
+
+
+def test_led_attempts_are_not_in_the_background(make_rig: Callable[..., Rig]) -> None:
+    """Events tell on which thread they happened."""
+    rig = make_rig(background=False)
+    outcomes(ask(rig.manager.get_token))
+    assert {False} == {event.background for _, event in rig.ears.heard}

@@ -1,0 +1,166 @@
+"""Waiting for a renewal: one for all, exact time limits, and nobody left behind."""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import requests
+from scripted import Rig, ask, outcomes
+
+from tokenkit import ConfigurationError, FetchOptions, RefreshPolicy, RenewalStoppedError, RenewalTimeoutError
+from tokenkit.clock import SystemClock
+
+
+def test_fifty_threads_cost_one_fetch(rig: Rig) -> None:
+    """All who find no token get the one that a single attempt brings."""
+    gate = rig.source.hang()
+    futures = rig.ask(50)
+    rig.parked(50)
+    gate.release()
+    assert {"token-1"} == {token.access_token for token in outcomes(futures)}
+    assert 1 == rig.source.fetches
+
+
+def test_a_time_limit_of_zero_never_waits(rig: Rig) -> None:
+    """The call fails at once, and its renewal goes on behind it."""
+    gate = rig.source.hang()
+    with pytest.raises(RenewalTimeoutError):
+        rig.manager.get_token(timeout=0)
+    assert gate.reached()
+    gate.release()
+    rig.parked()
+    assert "token-1" == rig.manager.get_token(timeout=0).access_token
+
+
+def test_a_time_limit_of_zero_is_enough_for_what_is_held(rig: Rig) -> None:
+    """A due token needs no waiting, and neither does a fresh one."""
+    rig.manager.get_token()
+    assert "token-1" == rig.manager.get_token(0).access_token
+    gate = rig.source.hang()
+    rig.parked()
+    rig.clock.advance(3500)
+    assert "token-1" == rig.manager.get_token(0).access_token
+    assert gate.reached()
+
+
+def test_a_time_limit_is_exact(rig: Rig) -> None:
+    """A caller waits up to the last moment and not beyond it."""
+    rig.source.hang()
+    (waiting,) = rig.ask(timeout=10)
+    rig.parked()
+    rig.clock.advance(9.999)
+    rig.parked()
+    assert not waiting.done()
+    rig.clock.advance(0.001)
+    assert isinstance(waiting.exception(5), RenewalTimeoutError)
+
+
+def test_each_waiter_has_its_own_limit(rig: Rig) -> None:
+    """The impatient leave, the patient get the token of the same attempt."""
+    gate = rig.source.hang()
+    impatient, patient = rig.ask(3, timeout=timedelta(seconds=1)), rig.ask(3, timeout=20)
+    rig.parked(6)
+    rig.clock.advance(1)
+    assert {RenewalTimeoutError} == {type(error) for error in outcomes(impatient)}
+    rig.parked(3)
+    gate.release()
+    assert {"token-1"} == {token.access_token for token in outcomes(patient)}
+    assert 1 == rig.source.fetches
+
+
+def test_without_a_limit_a_caller_waits_as_long_as_an_attempt_may_run(rig: Rig) -> None:
+    """None is the policy's refresh_request_timeout."""
+    rig.source.hang()
+    rig.source.hang()  # for the attempt that supersedes the first
+    (waiting,) = rig.ask()
+    rig.parked()
+    rig.clock.advance(29.999)
+    rig.parked()
+    assert not waiting.done()
+    rig.clock.advance(0.001)
+    assert isinstance(waiting.exception(5), requests.exceptions.Timeout)
+
+
+def test_an_endless_limit_is_one_too(rig: Rig) -> None:
+    """Infinity waits for a token however long that takes."""
+    gate = rig.source.hang()
+    (waiting,) = rig.ask(timeout=math.inf)
+    assert gate.reached()
+    gate.release()
+    assert "token-1" == waiting.result(5).access_token
+
+
+def test_a_hung_source_keeps_nobody_beyond_the_limit(make_rig: Callable[..., Rig]) -> None:
+    """On the real clock, a call with 0.3 seconds ends within 0.35, whatever the source does."""
+    rig = make_rig(clock=SystemClock())
+    rig.source.hang()
+    took = []
+    for _ in range(3):  # the best of three, for the machine may be busy
+        began = time.monotonic()
+        with pytest.raises(RenewalTimeoutError):
+            rig.manager.get_token(timeout=0.3)
+        took.append(time.monotonic() - began)
+    assert 0.3 <= min(took) <= 0.35
+
+
+def test_a_required_renewal_joins_the_one_under_way(rig: Rig) -> None:
+    """Callers for whom the current token does not count share one attempt, and others do not wait."""
+    rig.manager.get_token()
+    gate = rig.source.hang()
+    required = ask(rig.manager.force_refresh, 5)
+    required += rig.ask(5, options=FetchOptions(renew_required=True))
+    rig.parked(10)
+    assert "token-1" == rig.manager.get_token().access_token
+    gate.release()
+    assert {"token-2"} == {token.access_token for token in outcomes(required)}
+    assert 2 == rig.source.fetches
+
+
+@pytest.mark.parametrize("limit", [-1, -0.001, math.nan, True, "1", timedelta(seconds=-1)])
+def test_a_bad_limit_is_refused(rig: Rig, limit: object) -> None:
+    """What is no number of seconds is a configuration error, before any fetch."""
+    with pytest.raises(ConfigurationError):
+        rig.manager.get_token(timeout=limit)
+    with pytest.raises(ConfigurationError):
+        rig.manager.close(grace=limit)
+    assert 0 == rig.source.fetches
+
+
+def test_stop_wakes_every_waiter(rig: Rig) -> None:
+    """All fail at once, although the renewal hangs, and so does who comes later."""
+    rig.source.hang()
+    futures = rig.ask(20)
+    rig.parked(20)
+    rig.manager.stop()
+    assert {RenewalStoppedError} == {type(error) for error in outcomes(futures)}
+    with pytest.raises(RenewalStoppedError):
+        rig.manager.get_token()
+
+
+def test_each_waiter_raises_its_own_timeout(rig: Rig) -> None:
+    """No exception is shared between threads."""
+    rig.source.hang()
+    futures = rig.ask(20, timeout=1)
+    rig.parked(20)
+    rig.clock.advance(1)
+    assert 20 == len({id(error) for error in outcomes(futures)})
+
+
+def test_an_attempt_may_take_what_the_call_grants_it(make_rig: Callable[..., Rig]) -> None:
+    """The source is told the seconds left: the policy's, or those of the call that starts the attempt."""
+    rig = make_rig(policy=RefreshPolicy(jitter=0, refresh_request_timeout=20))
+    rig.manager.get_token(timeout=5)
+    rig.manager.get_token(options=FetchOptions(renew_required=True, renew_request_timeout=7))
+    assert [20, 7] == [one.timeout for one in rig.source.asked]
+
+
+def test_a_caller_waits_for_the_time_it_granted(rig: Rig) -> None:
+    """Without a limit of its own it leaves when the attempt it asked for has had its time."""
+    rig.source.hang()
+    rig.source.hang()  # for the attempt that supersedes the first
+    (waiting,) = rig.ask(options={"token_renew_request_timeout": "3"})
+    rig.parked()
+    rig.clock.advance(3)
+    assert isinstance(waiting.exception(5), RenewalTimeoutError)
