@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from tokenkit.clock import SystemClock
 
-__all__ = ["Options", "resend", "rewind"]
+__all__ = ["Options", "make_ready", "resend"]
 
 Options = dict[str, Any]  # what a Session sends with: stream, timeout, verify, cert, proxies
 
@@ -25,13 +25,16 @@ _DRAIN_SECONDS = 1.0
 _clock = SystemClock()
 
 
-def rewind(request: PreparedRequest) -> bool:
-    """Set the body of *request* to where it stood at first; return whether it can be sent again whole.
+def make_ready(answered: Response) -> bool:
+    """Set the body of the request of *answered* to where it stood at first; return whether it can be sent again.
 
     Bytes and text always can; a file if it can seek. An iterator cannot, and of one that might start anew nobody
-    knows whether it does.
+    knows whether it does. Nor can a request whose adapter did not sign its answer.
     """
+    request = answered.request
     body: Any = request.body
+    if getattr(answered, "connection", None) is None:
+        return False
     if body is None or isinstance(body, (bytes, str, bytearray)):
         return True
     try:

@@ -24,7 +24,7 @@ from tokenkit._challenges import is_scope_refusal
 from tokenkit._hook import TokenHook
 from tokenkit._origins import OriginRules
 from tokenkit._redirects import stop_at_border
-from tokenkit._resend import Options, resend, rewind
+from tokenkit._resend import Options, make_ready, resend
 from tokenkit.errors import ConfigurationError, TokenKitError
 from tokenkit.fetchers._wire import time_left
 from tokenkit.manager import TokenManager
@@ -39,15 +39,18 @@ _MOST_PREFIXES = 16
 _MOST_RESOURCES = 1024
 
 
-def _has_plain_store() -> bool:
+def _plain_headers() -> type | None:
+    """Return the type of requests' headers, if its one attribute is the dictionary that it is today.
+
+    Setting an item of theirs costs more than all else that a request needs from us, for what is one assignment to
+    that dictionary. So ``BearerAuth.__call__`` makes it directly, where it can.
+    """
     probe: CaseInsensitiveDict[str] = CaseInsensitiveDict()
     probe["A"] = "b"
-    return getattr(probe, "_store", None) == {"a": ("A", "b")}
+    return CaseInsensitiveDict if vars(probe) == {"_store": {"a": ("A", "b")}} else None
 
 
-# Setting an item of requests' headers costs more than all else that a request needs from us, for what is one
-# assignment to a dictionary within. Where that is still so it is made directly.
-_PLAIN_STORE = _has_plain_store()
+_PLAIN_HEADERS = _plain_headers()
 
 
 @final
@@ -162,10 +165,11 @@ class BearerAuth(AuthBase):
         hook = self._hook
         if hook.token is not token:
             hook = self._hook = TokenHook(self, token)
-        if _PLAIN_STORE:
-            r.headers._store[self._key] = hook.field  # type: ignore[attr-defined]  # see _PLAIN_STORE
+        headers = r.headers
+        if type(headers) is _PLAIN_HEADERS:
+            headers._store[self._key] = hook.field  # type: ignore[attr-defined]  # see _plain_headers
         else:
-            r.headers[self._header] = token.authorization
+            headers[self._header] = token.authorization
         hooks = r.hooks["response"]
         if hooks:
             hooks.insert(0, hook)  # before the user's, who are to see the last answer only
@@ -224,7 +228,7 @@ class BearerAuth(AuthBase):
             ):
                 break
             token = self._another(request, hook)
-            if token is None or not rewind(request):
+            if token is None or not make_ready(response):
                 break
             response = resend(response, self._header, token.authorization, options)
             hook = hook.give_way(request, token)

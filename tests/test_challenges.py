@@ -1,0 +1,55 @@
+"""WWW-Authenticate is read as RFC 9110 section 11 writes it."""
+
+import pytest
+
+from tokenkit._challenges import is_scope_refusal, parse_challenges
+
+READINGS = {
+    "": [],
+    "Bearer": [("bearer", None, {})],
+    'Bearer realm="a"': [("bearer", None, {"realm": "a"})],
+    "Bearer realm=a , error=b": [("bearer", None, {"realm": "a", "error": "b"})],
+    'bEARER REALM="a", Error = "b"': [("bearer", None, {"realm": "a", "error": "b"})],
+    r'Basic realm="a, \"b\" Bearer error=x"': [("basic", None, {"realm": 'a, "b" Bearer error=x'})],
+    'Negotiate, Basic realm="x", Bearer error="e"': [
+        ("negotiate", None, {}),
+        ("basic", None, {"realm": "x"}),
+        ("bearer", None, {"error": "e"}),
+    ],
+    "NTLM TlRMTVNTUAAC==, Bearer": [("ntlm", "TlRMTVNTUAAC==", {}), ("bearer", None, {})],
+    ", ,Bearer realm=a, ,": [("bearer", None, {"realm": "a"})],
+    "Bearer error=a, error=b": [("bearer", None, {"error": "a"})],
+    'Bearer realm="never closed, error=x': [("bearer", None, {"realm": "never closed, error=x"})],
+    '"junk", =x, Bearer error=a': [("bearer", None, {"error": "a"})],
+    'Bearer realm="a",\r\n Digest nonce="b"': [("bearer", None, {"realm": "a"}), ("digest", None, {"nonce": "b"})],
+}
+
+
+@pytest.mark.parametrize(("header", "challenges"), READINGS.items())
+def test_a_header_is_read(header: str, challenges: list[object]) -> None:
+    """Schemes, parameters, quoted strings, token68, empty elements and several challenges in one value."""
+    assert challenges == [tuple(one) for one in parse_challenges(header)]
+
+
+@pytest.mark.parametrize("mark", ['"', "\\", ",", "a=", "a ", '="', "Bearer ", '\\"', "x=y,"])
+def test_a_hostile_header_is_read_in_linear_time(mark: str) -> None:
+    """60 kB of any mark are read at once; the test's time limit is the judge."""
+    parse_challenges(mark * (60_000 // len(mark)))
+    parse_challenges('Bearer a="' + mark * (60_000 // len(mark)))
+
+
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        ('Bearer error="insufficient_scope", scope="a b"', True),
+        ('Basic realm="x", Bearer error=insufficient_scope', True),
+        ('Bearer error="invalid_token"', False),
+        ('Bearer error="insufficient_scope", Bearer error="invalid_token"', False),
+        ('Bearer realm="error=insufficient_scope"', False),
+        ("DPoP error=insufficient_scope", False),
+        ("", False),
+    ],
+)
+def test_a_lack_of_scope_is_told_from_a_bad_token(header: str, refused: bool) -> None:
+    """Only a Bearer challenge that says so, and none that says otherwise, means that the token was good."""
+    assert refused == is_scope_refusal(header)
