@@ -13,6 +13,7 @@ import daemons
 import needs
 import pytest
 from daemons import Daemon
+from secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.testing.crowds import in_child, in_threads
@@ -338,6 +339,7 @@ def test_a_server_that_is_down_is_a_storage_error(use_cache: Any, backend: str) 
         with pytest.raises(StorageError) as caught:
             call()
         assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+        assert "secret" not in shown(caught.value)
     assert time.monotonic() - started < 5
 
 
@@ -383,8 +385,9 @@ def test_a_token_too_large_for_the_cache_is_a_storage_error(
 ) -> None:
     """A value beyond memcached's limit is dropped by it in silence; the storage is not silent."""
     storage = doomed[1]
-    with pytest.raises(StorageError):
-        storage.set("key", Token("x" * 1_100_000))
+    with pytest.raises(StorageError) as caught:
+        storage.set("key", Token("secret" * 200_000))
+    assert "secret" not in shown(caught.value)
 
 
 def test_eviction_is_a_miss(doomed: tuple[Daemon, DjangoCacheTokenStorage]) -> None:

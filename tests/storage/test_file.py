@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage
@@ -252,8 +253,9 @@ def test_a_symlink_is_never_written_through(storage: FileTokenStorage, entry: Pa
 
 def test_a_token_too_large_to_read_is_not_written(storage: FileTokenStorage, entry: Path) -> None:
     """More than 1 MiB is refused; what was there stays."""
-    with pytest.raises(StorageError, match="1 MiB"):
-        storage.set("key", Token("x" * 1_100_000))
+    with pytest.raises(StorageError, match="1 MiB") as caught:
+        storage.set("key", Token("secret" * 200_000))
+    assert "secret" not in shown(caught.value)
     assert OLD == storage.get("key")
 
 
@@ -410,6 +412,30 @@ def test_a_system_that_cannot_sync_directories_still_stores(
     monkeypatch.setattr(os, "fsync", fsync_files)
     storage.set("key", NEW)
     assert NEW == storage.get("key")
+
+
+def test_a_failed_write_shows_no_secret(
+    storage: FileTokenStorage, entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the error nor the variables of its traceback have the token that could not be written."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for write in (lambda: storage.set("key", NEW), lambda: storage.replace("key", OLD, NEW)):
+        with pytest.raises(StorageError, match="No space left") as caught:
+            write()
+        assert "secret" not in shown(caught.value)
+        assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+    assert [] == list(entry.parent.glob(".*.tmp"))
+
+
+def test_a_token_that_is_no_json_shows_no_secret(storage: FileTokenStorage) -> None:
+    """What cannot be encoded is a StorageError without the token."""
+    with pytest.raises(StorageError, match="JSON") as caught:
+        storage.set("key", Token("a-secret", refresh_token="r-secret", extra={"odd": object()}))
+    assert "secret" not in shown(caught.value)
 
 
 @pytest.mark.slow

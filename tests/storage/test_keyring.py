@@ -7,6 +7,7 @@ from typing import Any
 
 import needs
 import pytest
+from secrets_shown import shown
 
 from tokenkit.errors import StorageError
 from tokenkit.testing.storage import StorageContract
@@ -117,7 +118,7 @@ def test_a_locked_keyring_is_a_storage_error(make: Callable[..., KeyringTokenSto
     for call in calls:
         with pytest.raises(StorageError, match="KeyringLocked") as caught:
             call()
-        assert "secret" not in repr(caught.value)
+        assert "secret" not in shown(caught.value)
         assert caught.value.__context__ is None
 
 

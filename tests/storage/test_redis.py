@@ -11,6 +11,7 @@ import daemons
 import needs
 import pytest
 from daemons import Daemon
+from secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.testing.crowds import in_child, in_threads
@@ -270,7 +271,7 @@ def test_a_stopped_server_is_a_storage_error(doomed: Daemon, on_doomed: RedisTok
         with pytest.raises(StorageError) as caught:
             call()
         assert (None, None) == (caught.value.__cause__, caught.value.__context__)
-        assert "secret" not in repr(caught.value)
+        assert "secret" not in shown(caught.value)
 
 
 def test_a_server_restarted_empty_is_used_again(doomed: Daemon, on_doomed: RedisTokenStorage, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
-"""How a failure of a backend becomes a StorageError: by its kind alone, never with what it holds."""
+"""How a failure of a backend becomes a StorageError: by its kind alone, never with what it holds.
+
+What handles a token's text does so below :func:`guarded`: error reporters show the variables of a traceback, and the
+frames in which a failure arose are not in that of the error raised here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from tokenkit.errors import StorageError
+from tokenkit.errors import StorageError, own_copy
 
 __all__ = ["guarded"]
 
@@ -24,10 +28,10 @@ def guarded(doing: str, call: Callable[[], T]) -> T:
     """
     try:
         return call()
-    except StorageError:
-        raise
+    except StorageError as error:
+        failure = own_copy(error)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        failure = StorageError(f"{doing} failed: {error.strerror or type(error).__name__}")
     except Exception as error:  # any class of any client library
-        reason = type(error).__name__
-    raise StorageError(f"{doing} failed: {reason}")  # outside the handlers, so that it has no __context__ either
+        failure = StorageError(f"{doing} failed: {type(error).__name__}")
+    raise failure  # outside the handlers, so that it has no __context__ either

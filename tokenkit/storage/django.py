@@ -186,25 +186,24 @@ class DjangoCacheTokenStorage(TokenStorage):
 
     def _begin_generation(self) -> str:
         generation = secrets.token_hex(8)
-        self._keep(self._name("generation", ""), generation, None)
+        self._keep(self._name("generation", ""), lambda: generation, None)
         return generation
 
     def _entry(self, key: str, generation: str) -> str:
         return self._name(f"entry:{generation}", key)
 
     def _read(self, key: str, generation: str) -> Token | None:
-        value = self._caches.read(self._entry(key, generation))
-        return self._reader.read(key, value)
+        return self._reader.read(key, self._caches.read(self._entry(key, generation)))
 
     def _put(self, key: str, generation: str, token: Token) -> None:
         seconds = retention(token, _CLOCK.time())
         if seconds is not None and seconds > _YEAR:
             seconds = None  # memcached takes no date past 2038
-        self._keep(self._entry(key, generation), encode(token), seconds)
+        self._keep(self._entry(key, generation), lambda: encode(token), seconds)
 
-    def _keep(self, name: str, text: str, seconds: int | None) -> None:
+    def _keep(self, name: str, text: Callable[[], str], seconds: int | None) -> None:
         # Read back, since most backends return nothing from a set that failed.
-        self._caches.call(lambda cache: cache.set(name, text, seconds))
+        self._caches.call(lambda cache: cache.set(name, text(), seconds))
         if self._caches.read(name) is None:
             raise StorageError(f"the cache {self._alias!r} did not keep an entry")
 

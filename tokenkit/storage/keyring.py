@@ -114,22 +114,21 @@ class KeyringTokenStorage(TokenStorage):
     def _read(self, name: str) -> str | None:
         return guarded("reading the keyring", lambda: self._ring().get_password(self._service, name))
 
-    def _write(self, name: str, text: str) -> None:
-        guarded("writing to the keyring", lambda: self._ring().set_password(self._service, name, text))
+    def _write(self, name: str, text: Callable[[], str]) -> None:
+        guarded("writing to the keyring", lambda: self._ring().set_password(self._service, name, text()))
 
     def _put(self, key: str, token: Token) -> None:
-        name, text = entry_name(key), encode(token)
-        names = self._names()
+        name, names = entry_name(key), self._names()
         if name not in names:  # listed first: what clear() cannot find would stay for ever
-            self._write(_INDEX, json.dumps([*names, name]))
-        self._write(name, text)
+            self._write(_INDEX, lambda: json.dumps([*names, name]))
+        self._write(name, lambda: encode(token))
 
     def _remove(self, name: str) -> None:
         if self._read(name) is not None:  # a keyring refuses to delete what it has not
             guarded("deleting from the keyring", lambda: self._ring().delete_password(self._service, name))
         names = self._names()
         if name in names:
-            self._write(_INDEX, json.dumps([one for one in names if one != name]))
+            self._write(_INDEX, lambda: json.dumps([one for one in names if one != name]))
 
     def _names(self) -> list[str]:
         try:

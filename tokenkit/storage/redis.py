@@ -89,11 +89,11 @@ class RedisTokenStorage(TokenStorage):
         return RedisTokenStorage(self._origin, self._prefix, lock_lease=self._lease)
 
     def get(self, key: str) -> Token | None:
-        return self._reader.read(key, self._read(key))
+        return self._call("reading an entry", lambda client: self._reader.read(key, self._raw(client, key)))
 
     def set(self, key: str, token: Token) -> None:
-        text, seconds = encode(token), retention(token, _CLOCK.time())
-        self._call("writing an entry", lambda client: client.set(self._entry(key), text, ex=seconds))
+        seconds = retention(token, _CLOCK.time())
+        self._call("writing an entry", lambda client: client.set(self._entry(key), encode(token), ex=seconds))
 
     def delete(self, key: str) -> None:
         self._call("deleting an entry", lambda client: client.delete(self._entry(key)))
@@ -103,15 +103,11 @@ class RedisTokenStorage(TokenStorage):
         self._call("clearing", self._remove_all)
 
     def delete_if_equal(self, key: str, token: Token) -> bool:
-        raw = self._read(key)
-        return matches(self._reader.read(key, raw), token) and self._change(key, "", raw, "", None)
+        return self._call("deleting an entry", lambda client: self._change(client, key, "", token, None))
 
     def replace(self, key: str, expected: Token | None, token: Token) -> bool:
-        raw = self._read(key)
-        if not matches(self._reader.read(key, raw), expected):
-            return False
         owner = self._leases.find(key) or ""
-        return self._change(key, owner, raw, encode(token), retention(token, _CLOCK.time()))
+        return self._call("replacing an entry", lambda client: self._change(client, key, owner, expected, token))
 
     @contextmanager
     def lock(self, key: str, timeout: float) -> Iterator[None]:
@@ -163,19 +159,25 @@ class RedisTokenStorage(TokenStorage):
     def _lock(self, client: Any, key: str) -> Any:
         return client.lock(f"{self._entry(key)}:lock", timeout=self._lease, sleep=_POLL_INTERVAL, thread_local=False)
 
-    def _read(self, key: str) -> bytes | None:
+    def _raw(self, client: Any, key: str) -> bytes | None:
         # NEVER_DECODE: a client with decode_responses would raise on what is not UTF-8 instead of returning it.
-        raw: bytes | None = self._call(
-            "reading an entry", lambda client: client.execute_command("GET", self._entry(key), NEVER_DECODE=True)
-        )
+        raw: bytes | None = client.execute_command("GET", self._entry(key), NEVER_DECODE=True)
         return raw
 
-    def _change(self, key: str, owner: str, there: bytes | None, text: str, seconds: int | None) -> bool:
+    def _change(self, client: Any, key: str, owner: str, expected: Token | None, token: Token | None) -> bool:
+        # Tokens are compared here, since equal ones may differ in their text; the script compares the text as read.
+        raw = self._raw(client, key)
+        if not matches(self._reader.read(key, raw), expected):
+            return False
+        seconds = None if token is None else retention(token, _CLOCK.time())
+        arguments = [
+            owner,
+            b"" if raw is None else b"=" + raw,
+            "" if token is None else encode(token),
+            "" if seconds is None else seconds,
+        ]
         entry = self._entry(key)
-        expected = b"" if there is None else b"=" + there
-        arguments = (entry, f"{entry}:lock", owner, expected, text, "" if seconds is None else seconds)
-        done = self._call("changing an entry", lambda client: client.eval(_CHANGE, 2, *arguments))
-        return bool(done)
+        return bool(client.eval(_CHANGE, 2, entry, f"{entry}:lock", *arguments))
 
     def _remove_all(self, client: Any) -> None:
         pattern = _PATTERN_CHARACTERS.sub(r"\\\1", self._prefix) + ":{*}"
