@@ -13,10 +13,10 @@ FLOORS = {
     1: ["errors", "tokens", "clock", "_forks"],
     2: ["policy", "options", "events", "codec", "contracts"],
     3: ["fetchers", "storage"],
-    4: ["_asking", "_execution", "_holding", "_renewal", "_shared", "_steps"],
+    4: ["_asking", "_blueprint", "_environment", "_execution", "_holding", "_renewal", "_schema", "_shared", "_steps"],
     5: ["pipeline", "_engine", "manager"],
     6: ["_origins", "_challenges", "_resend", "_hook", "_redirects", "_deadlines", "auth", "session"],
-    7: ["config", "contrib", "cli", "testing"],
+    7: ["_toml", "config", "contrib", "cli", "testing"],
     8: [""],
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
@@ -24,7 +24,10 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 # What a module may import on its own floor, besides the private parts of its own folder.
 BESIDE = {
     "tokens": ["errors"],
-    "fetchers.oauth2": ["fetchers.http"],
+    "fetchers.oauth2": ["fetchers.http", "fetchers.grant"],
+    "fetchers._configured": ["fetchers.http"],
+    "_blueprint": ["_schema"],
+    "_environment": ["_blueprint", "_schema"],
     "_shared": ["_asking"],
     "_execution": ["_asking", "_shared", "_steps"],
     "manager": ["_engine"],
@@ -33,7 +36,8 @@ BESIDE = {
     "_redirects": ["_hook"],
     "auth": ["_origins", "_challenges", "_resend", "_hook", "_redirects"],
     "session": ["auth", "_deadlines", "_origins", "_redirects"],
-    "cli": ["config"],
+    "config": ["_toml"],
+    "cli": ["_toml", "config"],
 }
 OPTIONAL = {
     "cryptography",
@@ -49,7 +53,7 @@ OPTIONAL = {
 FOREIGN = {
     3: {"requests", "urllib3", "filelock"} | OPTIONAL,
     6: {"requests", "urllib3"},
-    7: {"requests", "urllib3", "pytest"} | OPTIONAL,
+    7: {"requests", "urllib3", "pytest", "tomllib"} | OPTIONAL,
 }
 MODULES = source.modules()
 NAMES = {module.name for module in MODULES}

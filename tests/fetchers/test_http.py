@@ -272,6 +272,7 @@ def test_an_unknown_failure_of_the_transport_is_named_by_its_type() -> None:
         ({"base_url": "http://localhost.evil.example"}, "in the clear"),
         ({"base_url": "https://user@idp.example"}, "user name"),
         ({"endpoint": "/token#part"}, "fragment"),
+        ({"base_url": f"{URL}?key=1"}, "query belongs to the endpoint"),
         ({"method": "GET /"}, "method"),
         ({"content_type": "xml"}, "content_type"),
         ({"ttl": timedelta(0)}, "ttl"),
@@ -309,3 +310,20 @@ def test_a_fetcher_shows_its_name_and_host() -> None:
     """And neither query nor secrets."""
     source = BodyTokenFetcher("a", f"{URL}:8443/canary?canary", "canary", request_data={"canary": "canary"})
     assert "<BodyTokenFetcher 'a' at idp.example:8443>" == repr(source)
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("header", "description"),
+    [
+        ("Basic dXNlcjpwJTJGdy1jYW5hcnk=", "no [secret] for [secret]"),
+        ("Basic not-base64", "no p/w-canary for p%2Fw-canary"),
+        ("Other dXNlcjpwJTJGdy1jYW5hcnk=", "no p/w-canary for p%2Fw-canary"),
+    ],
+)
+def test_a_password_in_basic_credentials_is_a_secret_too(header: str, description: str) -> None:
+    """However it was encoded for the header."""
+    answers(json={"error": "bad", "error_description": "no p/w-canary for p%2Fw-canary"}, status=400)
+    with pytest.raises(TokenEndpointError) as caught:
+        HttpTokenFetcher("a", URL, "/token", request_headers={"Authorization": header}).fetch()
+    assert description == caught.value.error_description

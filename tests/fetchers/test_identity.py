@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +127,9 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_equal, one, other))
     return type(one) is type(other) and bool(one == other)
+
+
+def test_paths_and_sets_count_as_what_they_are() -> None:
+    """A path is not its text, and the order of a set does not matter."""
+    assert canonical(Path("a"), "") != canonical("a", "")
+    assert canonical({"a", "b"}, "") == canonical(frozenset({"b", "a"}), "") != canonical(["a", "b"], "")

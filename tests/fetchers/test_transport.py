@@ -15,6 +15,7 @@ from urllib3.util import Retry
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import MalformedResponseError, TokenEndpointError, TransportError
 from tokenkit.fetchers import HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.testing import LocalIdP
 
 GOOD = answer(json.dumps({"access_token": "good", "expires_in": 60}).encode())
 BUSY = answer(b"", status="503 Service Unavailable")
@@ -341,3 +342,13 @@ def test_a_header_value_that_cannot_be_sent_is_not_quoted() -> None:
     assert "canary" not in str(error)
     assert not error.transient
     assert error.__context__ is None
+
+
+def test_each_request_has_a_connection_of_its_own() -> None:
+    """Also where the server would keep it: a dead one must not cost a refresh token."""
+    with LocalIdP() as idp:
+        source = HttpTokenFetcher("step", idp.url, "/device", request_data={"device_id": "1"})
+        for _ in range(2):
+            with pytest.raises(MalformedResponseError):
+                source.fetch()
+        assert 2 == idp.connections

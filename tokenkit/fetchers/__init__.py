@@ -1,6 +1,7 @@
 """Sources of tokens: HTTP endpoints, the OAuth 2.0 grants, and what is on this machine."""
 
 from tokenkit.fetchers.command import CommandTokenFetcher
+from tokenkit.fetchers.grant import OAuth2Fetcher
 from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.fetchers.introspection import introspect, revoke
 from tokenkit.fetchers.local import (
@@ -28,6 +29,7 @@ __all__ = [
     "HeaderTokenFetcher",
     "HttpTokenFetcher",
     "JwtBearerFetcher",
+    "OAuth2Fetcher",
     "PasswordFetcher",
     "RefreshTokenFetcher",
     "StaticTokenFetcher",

@@ -15,9 +15,9 @@ from typing import Any, final
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers._files import read_secret
 
-__all__ = ["ReferencedFields", "SecretReference", "as_value", "references_in"]
+__all__ = ["ReferencedFields", "SecretReference", "as_value", "is_marked", "references_in", "resolved"]
 
-_LITERAL = "literal"
+_SCHEMES = ("env", "file", "keyring", "literal")
 
 
 @final
@@ -69,7 +69,7 @@ class ReferencedFields:
         Raises:
             AuthenticationError: One cannot be read.
         """
-        return {name: _resolved(value) for name, value in self.fields.items()}
+        return {name: resolved(value) for name, value in self.fields.items()}
 
     def cache_identity(self) -> dict[str, Any] | None:
         """Return the table as it is now; None where it cannot be read."""
@@ -85,11 +85,11 @@ def as_value(text: str) -> str | SecretReference:
     Raises:
         ConfigurationError: A reference has no place, or the extra ``[keyring]`` is not installed.
     """
-    scheme, colon, place = text.partition(":")
-    if colon and scheme == _LITERAL:
-        return place
-    if not colon or scheme not in _READERS:
+    if not is_marked(text):
         return text
+    scheme, _colon, place = text.partition(":")
+    if scheme == "literal":
+        return place
     if scheme == "keyring":
         service, _slash, user = place.rpartition("/")
         if not service or not user:
@@ -98,6 +98,25 @@ def as_value(text: str) -> str | SecretReference:
     if not place:
         raise ConfigurationError(f"a place is missing after {scheme}:")
     return SecretReference(scheme, place)
+
+
+def is_marked(text: str) -> bool:
+    """Return whether *text* begins with the word that makes it a reference, or says that it is none."""
+    scheme, colon, _place = text.partition(":")
+    return bool(colon) and scheme in _SCHEMES
+
+
+def resolved(value: Any) -> Any:
+    """Return *value* with what its references refer to, wherever in it they are.
+
+    Raises:
+        AuthenticationError: One cannot be read.
+    """
+    if isinstance(value, SecretReference):
+        return value()
+    if isinstance(value, Mapping):
+        return {name: resolved(inner) for name, inner in value.items()}
+    return [resolved(inner) for inner in value] if isinstance(value, list) else value
 
 
 def references_in(value: Any) -> Iterator[SecretReference]:
@@ -112,14 +131,6 @@ def references_in(value: Any) -> Iterator[SecretReference]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from references_in(inner)
-
-
-def _resolved(value: Any) -> Any:
-    if isinstance(value, SecretReference):
-        return value()
-    if isinstance(value, Mapping):
-        return {name: _resolved(inner) for name, inner in value.items()}
-    return [_resolved(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _read_variable(name: str) -> str:

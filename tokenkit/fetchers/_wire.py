@@ -108,6 +108,9 @@ class _Answer(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._head.in_head = False
+        # The next request is a token's lifetime away: a kept connection would be dead by then, and a refresh token
+        # must not be spent on finding that out. Not every server closes because it is asked to.
+        self.will_close = True
         # urllib3 would log what could not be parsed, and that may be a token.
         self.msg.defects.clear()
         self.msg.set_payload("")
@@ -156,8 +159,6 @@ class _Session(requests.Session):
 def new_session() -> requests.Session:
     """Return a session that keeps :func:`deadline`, follows no redirect, retries nothing and stores no cookie."""
     session = _Session()
-    # The next request is a token's lifetime away: a kept connection would be dead by then, and a refresh token
-    # must not be spent on finding that out.
     session.headers["Connection"] = "close"
     session.headers["Accept-Encoding"] = "identity"  # a token needs no compression, and a small bomb none either
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

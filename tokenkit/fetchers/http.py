@@ -101,8 +101,8 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
         self.method = self.method.upper()
         checked_url(self.base_url, argument="base_url", allow_insecure=self.allow_insecure)
         checked_url(self._url, argument="base_url with endpoint", allow_insecure=self.allow_insecure)
-        if host_of(self._url) != host_of(self.base_url):
-            raise ConfigurationError("endpoint must be a path below base_url")
+        if self.endpoint and "?" in self.base_url:
+            raise ConfigurationError("base_url must not have a query: the query belongs to the endpoint")
         self._open()
 
     def _open(self) -> None:

@@ -1,7 +1,7 @@
 """The OAuth 2.0 grants for programs: client credentials, password, refresh token, JWT bearer, token exchange.
 
-Each is a fetcher that stands alone under a manager or is a step of a pipeline. Revoking and introspecting are
-methods of each, and functions here for a token that no fetcher of yours has got.
+Each is a fetcher that stands alone under a manager or is a step of a pipeline. What they share, arguments included,
+is :class:`~tokenkit.fetchers.grant.OAuth2Fetcher`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, TokenEndpointError
 from tokenkit.fetchers._arguments import from_context, token_text
 from tokenkit.fetchers._client_auth import signed_jwt
-from tokenkit.fetchers._oauth_fetcher import OAuth2Fetcher
+from tokenkit.fetchers.grant import OAuth2Fetcher
 from tokenkit.tokens import Token
 
 __all__ = [
@@ -272,8 +272,7 @@ def _type_uri(name: str) -> str:
 
 def _sign_in_again(error: TokenEndpointError) -> TokenEndpointError:
     """Return *error*, saying so where it means that the refresh token is no longer good."""
-    # Some servers say nothing, or invalid_request, where RFC 6749 section 5.2 has invalid_grant.
-    if error.error != "invalid_grant" and not (error.status == 400 and error.error in (None, "invalid_request")):
+    if not error.grant_refused:
         return error
     return TokenEndpointError(
         f"{error.message}; the refresh token is no longer good: a person must sign in again",

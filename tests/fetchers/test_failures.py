@@ -1,0 +1,127 @@
+"""What is made of failures that need a certificate, a missing extra, or an odd exception to happen."""
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import needs
+import pytest
+import requests
+import urllib3
+
+from tokenkit.contracts import FetchContext
+from tokenkit.errors import AuthenticationError, ConfigurationError, TransportError
+from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher
+from tokenkit.fetchers._failures import describe
+from tokenkit.testing import LocalIdP
+
+needs.module("cryptography")
+from tokenkit.testing.certificates import self_signed  # noqa: E402  # needs cryptography
+
+
+def source(idp: LocalIdP, **options: Any) -> ClientCredentialsFetcher:
+    return ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret", **options)
+
+
+def test_a_certificate_that_is_not_trusted_is_named(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the TLS library found is passed on, and the secret is not sent; whoever is trusted is asked."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    context, trusted = self_signed(tmp_path)
+    with LocalIdP(tls=context) as idp:
+        with pytest.raises(TransportError, match="certificate verify failed: self") as caught:
+            source(idp).fetch()
+        assert 0 == idp.count("token")
+        assert (True, None) == (caught.value.transient, caught.value.__context__)
+        assert idp.is_active(source(idp, verify=str(trusted)).fetch())
+
+
+def test_a_ca_file_that_is_missing_is_an_error_of_the_request() -> None:
+    """Requests raises a bare OSError then."""
+    client = ClientCredentialsFetcher(
+        token_url="https://127.0.0.1:1/", client_id="c", client_secret="s", verify="/nowhere/ca.pem"
+    )
+    with pytest.raises(TransportError, match="cannot be sent") as caught:
+        client.fetch()
+    assert not caught.value.transient
+
+
+def test_a_client_with_a_certificate_names_itself_at_its_own_endpoint(tmp_path: Any) -> None:
+    """RFC 8705: the certificate proves what client_id says, and the metadata may have another address for it."""
+    context, trusted = self_signed(tmp_path)
+    with LocalIdP() as idp, LocalIdP(tls=context) as other:
+        other.add_client("public")
+        aliases = {"token_endpoint": other.token_url}
+        body = {"issuer": idp.issuer, "token_endpoint": idp.token_url, "mtls_endpoint_aliases": aliases}
+        idp.fail("metadata", status=200, body=body)
+        client = PasswordFetcher(
+            username="alice",
+            password="wonderland",
+            issuer=idp.issuer,
+            client_id="public",
+            client_auth="self_signed_tls_client_auth",
+            cert=(str(trusted), str(tmp_path / "key.pem")),
+            verify=str(trusted),
+        )
+        assert other.is_active(client.fetch())
+        assert ["public"] == other.last_request("token").form["client_id"]
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what signs assertions needs it."""
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    client = ClientCredentialsFetcher(
+        token_url="https://127.0.0.1:1/", client_id="c", client_secret="s", client_auth="client_secret_jwt"
+    )
+    with pytest.raises(ConfigurationError, match=r"requests-tokenkit\[crypto\]"):
+        client.fetch()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (requests.exceptions.ConnectTimeout(), "connect"),
+        (requests.exceptions.ReadTimeout(), "read"),
+        (requests.exceptions.ProxyError(), "connect"),
+        (requests.exceptions.SSLError(), "tls"),
+        (requests.exceptions.ChunkedEncodingError(), "read"),
+        (requests.exceptions.ConnectionError("canary"), "read"),
+        (requests.exceptions.InvalidURL("canary"), "request"),
+        (requests.exceptions.InvalidHeader("canary"), "request"),
+        (UnicodeEncodeError("latin-1", "canary", 0, 1, "no"), "request"),
+        (urllib3.exceptions.DecodeError("canary"), "read"),
+        (urllib3.exceptions.LocationParseError("canary"), "request"),
+        (TimeoutError("canary"), "read"),
+        (ConnectionResetError("canary"), "read"),
+        (OSError("canary"), "request"),
+    ],
+)
+def test_a_failure_is_told_by_its_type(error: Exception, kind: str) -> None:
+    """Only 'connect' says that nothing reached the server; nothing of the text is used."""
+    found = describe(error, "idp.example")
+    assert kind == found.kind
+    assert "canary" not in found.message
+
+
+def test_a_failure_that_wraps_itself_is_told_too() -> None:
+    """Chains of exceptions may have loops."""
+    error = requests.exceptions.ConnectionError()
+    error.args = (error,)
+    assert "read" == describe(error, "idp.example").kind
+
+
+def test_a_pause_that_would_outlive_the_context_is_not_made() -> None:
+    """The error comes at once, with the time to wait."""
+    with LocalIdP() as idp:
+        idp.fail("token", status=503, retry_after=2)
+        user = PasswordFetcher(
+            token_url=idp.token_url,
+            client_id="client",
+            client_secret="secret",
+            username="alice",
+            password="wonderland",
+            ttl=timedelta(hours=1),
+        )
+        with pytest.raises(AuthenticationError) as caught:
+            user.fetch(FetchContext(timeout=1))
+        assert (2, 1) == (caught.value.retry_after, idp.count("token"))

@@ -1,0 +1,282 @@
+"""What all OAuth 2.0 grants share: the client's arguments, spending refresh tokens, and reading the answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import requests
+from urllib3.util import Retry
+
+from tokenkit.contracts import FetchContext, TokenFetcher
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
+from tokenkit.fetchers._answers import json_object, refuse_error_object
+from tokenkit.fetchers._arguments import check_step, from_context
+from tokenkit.fetchers._client_auth import ClientAuth
+from tokenkit.fetchers._identity import cache_key, own_mark
+from tokenkit.fetchers._oauth_client import OAuthClient
+from tokenkit.fetchers._refresh_tokens import kept, refresh_params, seconds_left
+from tokenkit.fetchers._secrets import Scrubber, SecretKeeper
+from tokenkit.fetchers._transport import Timeout, Transport
+from tokenkit.tokens import Token
+
+__all__ = ["OAuth2Fetcher"]
+
+_Text = str | Callable[..., str]
+_Texts = str | Sequence[str] | Callable[..., str | Sequence[str]]
+
+_RESERVED = frozenset({"grant_type", "client_id", "client_secret", "client_assertion", "scope", "refresh_token"})
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class OAuth2Fetcher(SecretKeeper, TokenFetcher):
+    """The part of every OAuth 2.0 grant that is not the grant. All arguments are keywords.
+
+    Use one of the subclasses, or write your own for another grant: set :attr:`grant`, define :meth:`_grant_params`,
+    and, where users differ, :meth:`_subject`.
+
+    Any parameter of the protocol may be a function that returns it, called at each try, with the context if it
+    takes one: in a pipeline, ``lambda context: context["app"].access_token``. Transport and its errors are those of
+    :class:`~tokenkit.fetchers.http.HttpTokenFetcher`. Safe from any thread.
+
+    When an answer brings a refresh token, :meth:`refresh` spends it at the next renewal; an answer without one keeps
+    the old (RFC 6749 section 6).
+
+    Pickling is refused where a secret is given as a value; give a function at module level instead. Copying always
+    works.
+
+    Args:
+        token_url: The token endpoint.
+        issuer: The authorization server's identifier, in place of *token_url*: its metadata (RFC 8414 or OpenID
+            Connect Discovery) are read once and tell the endpoints.
+        revocation_url: The revocation endpoint, for :meth:`revoke`. None: the issuer's.
+        introspection_url: The introspection endpoint, for :meth:`introspect`. None: the issuer's.
+        client_id: The client's identifier.
+        client_secret: Its password.
+        client_auth: 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt' (both with
+            the extra ``[crypto]``), 'tls_client_auth' or 'self_signed_tls_client_auth' (with *cert*), or 'none'.
+        client_key: The private key, PEM, for 'private_key_jwt'.
+        client_key_id: Its ``kid``.
+        client_algorithm: Its algorithm; None: the usual one for the key.
+        client_assertion_audience: The ``aud`` of the client's assertion; None: the token endpoint.
+        scope: Scopes, as one string or a sequence.
+        audience: For whom the token is to be, or several.
+        resource: Resource indicators (RFC 8707), one or several.
+        extra_params: Further parameters of the token request.
+        name: The step's name.
+        depends_on: The names of the steps whose tokens are read from the context.
+        ttl: A lifetime that overrides the answer's; None believes the answer.
+        timeout: As for :class:`~tokenkit.fetchers.http.HttpTokenFetcher`, and so the following.
+        verify: Whether to check certificates, or a path of trusted ones.
+        cert: A client certificate.
+        proxies: Proxies by scheme.
+        session: A session of yours to use instead of one of its own.
+        retries: Further tries.
+        allow_insecure: Whether ``http://`` may go beyond this machine.
+
+    Raises:
+        ConfigurationError: An argument is wrong, or arguments do not go together.
+    """
+
+    token_url: str | None = None
+    issuer: str | None = None
+    revocation_url: str | None = None
+    introspection_url: str | None = None
+    client_id: _Text | None = None
+    client_secret: _Text | None = None
+    client_auth: str = "client_secret_basic"
+    client_key: str | bytes | Callable[..., str | bytes] | None = None
+    client_key_id: str | None = None
+    client_algorithm: str | None = None
+    client_assertion_audience: str | None = None
+    scope: _Texts | None = None
+    audience: _Texts | None = None
+    resource: _Texts | None = None
+    extra_params: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None
+    name: str = "oauth2"
+    depends_on: Sequence[str] = ()
+    ttl: timedelta | None = None
+    timeout: Timeout = (3.05, 30)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxies: Mapping[str, str] | None = None
+    session: requests.Session | None = None
+    retries: int | Retry | None = None
+    allow_insecure: bool = False
+
+    grant: ClassVar[str]
+    """The ``grant_type``."""
+    secret_arguments: ClassVar[tuple[str, ...]] = ("client_secret", "client_key")
+    _opened: ClassVar[tuple[str, ...]] = ("_client", "_own")
+    _anonymous: ClassVar[bool] = False  # whether the grant's own assertion may do for client authentication
+    _token_types: ClassVar[tuple[str, ...]] = ("bearer",)
+
+    def __post_init__(self) -> None:
+        self.depends_on = check_step(self.name, self.depends_on, self.ttl)
+        if self.token_url is None and self._server is None:
+            raise ConfigurationError("token_url or issuer is missing")
+        if isinstance(self.extra_params, Mapping):
+            taken = sorted(_RESERVED.intersection(self.extra_params))
+            if taken:
+                raise ConfigurationError(f"extra_params must not hold {', '.join(taken)}, which have their arguments")
+        self._open()
+
+    def _open(self) -> None:
+        auth = ClientAuth(
+            method=self.client_auth,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            key=self.client_key,
+            key_id=self.client_key_id,
+            algorithm=self.client_algorithm,
+            audience=self.client_assertion_audience,
+            has_cert=self.cert is not None,
+            anonymous=self._anonymous,
+        )
+        transport = Transport(
+            timeout=self.timeout,
+            verify=self.verify,
+            cert=self.cert,
+            proxies=self.proxies,
+            session=self.session,
+            retries=self.retries,
+        )
+        urls = {
+            "token_endpoint": self.token_url,
+            "revocation_endpoint": self.revocation_url,
+            "introspection_endpoint": self.introspection_url,
+        }
+        self._client = OAuthClient(auth, transport, urls=urls, issuer=self._server, allow_insecure=self.allow_insecure)
+        self._own = own_mark()
+
+    @property
+    def _server(self) -> str | None:
+        """The issuer whose metadata are read."""
+        return self.issuer
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} at {self._client.host}>"
+
+    @property
+    def cache_key(self) -> str:
+        """A key that two fetchers share only where they would get the same token; the client's secret is no part of it.
+
+        Of a function given for a parameter, its code counts. One whose code does not tell what it returns (a closure,
+        a method) makes the key this very object's: its tokens are then not shared between processes.
+        """
+        parts = {
+            "grant": self.grant,
+            "server": self.token_url or self._server,
+            "client": self.client_id,
+            "scope": _as_set(self.scope),
+            "audience": _as_set(self.audience),
+            "resource": _as_set(self.resource),
+            "extra": self.extra_params or {},
+            "subject": self._subject(),
+        }
+        client = self.client_id if isinstance(self.client_id, str) else ""
+        return cache_key(f"{self.name}:{self._client.host}:{client}", parts, self._own)
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Ask for a token with the full grant.
+
+        Raises:
+            TransportError: No answer came.
+            TokenEndpointError: The endpoint refused.
+            MalformedResponseError: The answer is not a bearer token.
+        """
+        known = FetchContext() if context is None else context
+        return self._ask(lambda url: {"grant_type": self.grant, **self._grant_params(url, known)}, known)
+
+    def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
+        """Spend the refresh token of *current*, if there is one that has not run out; else fetch.
+
+        Raises:
+            TokenEndpointError: The endpoint refused. With ``error='invalid_grant'``, look whether another process
+                has rotated the refresh token, then :meth:`fetch`.
+            AuthenticationError: As for :meth:`fetch`.
+        """
+        if not current.refresh_token or seconds_left(current) == 0:
+            return self.fetch(context)
+        known = FetchContext() if context is None else context
+        return kept(self._ask(lambda _url: refresh_params(current), known, scope=False), current)
+
+    def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
+        """Tell the server that *token* is no longer needed (RFC 7009); of a :class:`Token`, its refresh token first.
+
+        Args:
+            token: What this fetcher returned, or one token as a string.
+            timeout: Seconds for all of it; None: each request has its own limit.
+
+        Raises:
+            ConfigurationError: The revocation endpoint is not known.
+            AuthenticationError: The server cannot be reached, or refused.
+        """
+        self._client.revoke(token, context=FetchContext(timeout=timeout), step_name=self.name)
+
+    def introspect(self, token: Token | str, *, timeout: float | None = None) -> dict[str, Any]:
+        """Return what the server says about *token* (RFC 7662): ``active``, and more if it likes.
+
+        Args:
+            token: What this fetcher returned, or one token as a string.
+            timeout: Seconds for all of it; None: each request has its own limit.
+
+        Raises:
+            ConfigurationError: The introspection endpoint is not known.
+            AuthenticationError: The server cannot be reached, or refused.
+        """
+        return self._client.introspect(token, context=FetchContext(timeout=timeout), step_name=self.name)
+
+    def close(self) -> None:
+        self._client.close()
+
+    @abstractmethod
+    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
+        """Return the parameters of this grant for one try, without ``grant_type``."""
+
+    def _subject(self) -> Any:
+        """Return what tells apart the tokens of two users of one client."""
+        return None
+
+    def _ask(self, params: Callable[[str], Mapping[str, Any]], context: FetchContext, *, scope: bool = True) -> Token:
+        def build(url: str) -> dict[str, Any]:
+            return {**self._common_params(context, scope=scope), **params(url)}
+
+        try:
+            response, scrubber = self._client.post("token_endpoint", build, context=context, step_name=self.name)
+            return self._token(response, scrubber)
+        except TokenKitError as error:
+            failure = own_copy(error)  # without the frames whose variables hold secrets
+        raise failure
+
+    def _common_params(self, context: FetchContext, *, scope: bool) -> dict[str, Any]:
+        params = dict(from_context(self.extra_params, context) or {})
+        scopes = from_context(self.scope, context)
+        if scope and scopes:
+            params["scope"] = scopes if isinstance(scopes, str) else " ".join(scopes)
+        for name in ("audience", "resource"):
+            value = from_context(getattr(self, name), context)
+            if value:
+                params[name] = value if isinstance(value, str) else list(value)
+        return params
+
+    def _token(self, response: requests.Response, scrubber: Scrubber) -> Token:
+        answer = json_object(response, self.name)
+        refuse_error_object(response, answer, scrubber, self.name)
+        token_type = answer.get("token_type") or "Bearer"
+        if not isinstance(token_type, str) or token_type.lower() not in self._token_types:
+            raise MalformedResponseError("the token is not a bearer token", step_name=self.name)
+        try:
+            return Token.from_response(answer, ttl=self.ttl)
+        except AuthenticationError as error:
+            error.step_name = self.name
+            raise
+
+
+def _as_set(value: Any) -> Any:
+    if value is None or callable(value):
+        return value
+    return frozenset(value.split() if isinstance(value, str) else value)
