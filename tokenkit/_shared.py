@@ -105,7 +105,7 @@ class SharedToken:
         try:
             return self._store(stored, ask(previous), is_good)
         except TokenEndpointError as error:
-            if previous is None or not self._is_spent(previous, error):
+            if previous is None or not _is_spent(previous, error, self._source):
                 raise
         # The refresh token was refused. Somebody without our lock may have rotated it: theirs is worth a try before
         # the full grant, and only a token other than the refused one is.
@@ -116,13 +116,9 @@ class SharedToken:
             try:
                 return self._store(stored, ask(stored), is_good)
             except TokenEndpointError as error:
-                if not self._is_spent(stored, error):
+                if not _is_spent(stored, error, self._source):
                     raise
         return self._store(stored, ask(None), is_good)
-
-    def _is_spent(self, asked_with: Token, error: TokenEndpointError) -> bool:
-        is_ours = error.step_name in (None, self._source)
-        return is_ours and error.error == "invalid_grant" and asked_with.refresh_token is not None
 
     def _store(self, expected: Token | None, token: Token, is_good: _Judge) -> Renewed:
         """Put *token* in the place of *expected*; one that another has put there since counts if it is newer."""
@@ -218,7 +214,7 @@ class SharedSource:
             attempt.holds_lock = held
 
         if self._storage is None:
-            return Renewed(ask(known), False)
+            return Renewed(self._alone(ask, known), False)
         left = attempt.deadline - self._clock.monotonic()
         return self._shared(self._storage, attempt.background).renew(
             known,
@@ -227,6 +223,14 @@ class SharedSource:
             lock_timeout=None if attempt.skips_lock else min(self._policy.seconds("lock_timeout"), left),
             note_lock=note_lock,
         )
+
+    def _alone(self, ask: Ask, known: Token | None) -> Token:
+        try:
+            return ask(known)
+        except TokenEndpointError as error:
+            if known is None or not _is_spent(known, error, self._provider.service_name):
+                raise
+        return ask(None)
 
     def look(self, known: Token | None, rejected: Token | None) -> Token | None:
         """Return a better token that another has stored, or None; never ask the provider."""
@@ -280,6 +284,12 @@ def is_newer(one: Token, other: Token) -> bool:
     if one.expires_at is None or other.expires_at is None:
         return one.access_token != other.access_token
     return one.expires_at > other.expires_at
+
+
+def _is_spent(asked_with: Token, error: TokenEndpointError, source: str) -> bool:
+    """Return whether *error* says that the refresh token *source* was asked with is no longer good."""
+    is_ours = error.step_name in (None, source)
+    return is_ours and error.grant_refused and asked_with.refresh_token is not None
 
 
 def _newest(stored: Token | None, held: Token | None) -> Token | None:

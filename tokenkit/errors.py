@@ -151,6 +151,14 @@ class TokenEndpointError(AuthenticationError):
         self.error_description = error_description
         self.error_uri = error_uri
 
+    @property
+    def grant_refused(self) -> bool:
+        """Whether what was shown, such as a refresh token, is no longer good: ``invalid_grant``.
+
+        Some servers answer a 400 that says nothing, or ``invalid_request``, where RFC 6749 section 5.2 has that.
+        """
+        return self.error == "invalid_grant" or (self.status == 400 and self.error in (None, "invalid_request"))
+
 
 class MalformedResponseError(AuthenticationError):
     """The endpoint, or whatever the source is, answered with something that is not a usable token."""
