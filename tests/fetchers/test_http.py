@@ -308,7 +308,7 @@ def test_base_url_and_endpoint_are_joined(base: str, endpoint: str, url: str) ->
 
 def test_a_fetcher_shows_its_name_and_host() -> None:
     """And neither query nor secrets."""
-    source = BodyTokenFetcher("a", f"{URL}:8443/canary?canary", "canary", request_data={"canary": "canary"})
+    source = BodyTokenFetcher("a", f"{URL}:8443/canary", "canary?canary", request_data={"canary": "canary"})
     assert "<BodyTokenFetcher 'a' at idp.example:8443>" == repr(source)
 
 

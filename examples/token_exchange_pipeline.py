@@ -1,0 +1,47 @@
+"""A service that calls a backend on behalf of a user: the user's token is exchanged for one that the backend takes."""
+
+import requests
+
+from tokenkit import BearerAuth, PipelineTokenProvider, TokenFetchPipeline, TokenManager
+from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher, TokenExchangeFetcher
+from tokenkit.storage import InMemoryTokenStorage
+from tokenkit.testing import LocalIdP
+
+
+def steps(idp):
+    """Return three steps: the user's token, the service's own, and the one that both buy."""
+    client = {"token_url": idp.token_url, "client_id": "client", "client_secret": "secret"}
+    return [
+        PasswordFetcher(**client, name="user", username="alice", password="wonderland"),
+        ClientCredentialsFetcher(**client, name="service"),
+        TokenExchangeFetcher(
+            **client,
+            name="backend",
+            subject_token=lambda context: context["user"].access_token,
+            actor_token=lambda context: context["service"].access_token,
+            audience="backend",
+            depends_on=["user", "service"],
+        ),
+    ]
+
+
+def main():
+    with LocalIdP() as idp:
+        pipeline = TokenFetchPipeline(steps(idp), InMemoryTokenStorage())
+        provider = PipelineTokenProvider(pipeline, "backend", refresh_from_step="backend")
+        with TokenManager(provider) as manager, requests.Session() as session:
+            session.auth = BearerAuth(manager)
+
+            def show(what):
+                status = session.get(idp.api("orders"), timeout=10).status_code
+                grants = ("password", "client_credentials", "token-exchange")
+                print(f"{what}: {status}; " + ", ".join(f"{one} {idp.count(f'token:{one}')}" for one in grants))
+
+            show("first request")
+            show("second request")
+            idp.revoke(manager.current)
+            show("after the backend's token was revoked")
+
+
+if __name__ == "__main__":
+    main()
