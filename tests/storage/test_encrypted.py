@@ -1,6 +1,8 @@
 """Tokens as ciphertext."""
 
+import copy
 import logging
+import multiprocessing
 import pickle
 from pathlib import Path
 from typing import Any
@@ -112,8 +114,21 @@ def test_its_repr_names_the_inner_storage_only() -> None:
     )
 
 
-def test_a_pickle_reads_what_was_stored(tmp_path: Path) -> None:
-    """A pickle of a storage on files opens the same entries elsewhere."""
+def test_a_pickle_would_carry_the_keys(tmp_path: Path) -> None:
+    """So it is refused, while copies keep them."""
     storage = EncryptedTokenStorage(FileTokenStorage(tmp_path / "tokens"), KEY)
     storage.set("key", TOKEN)
-    assert TOKEN == pickle.loads(pickle.dumps(storage)).get("key")
+    with pytest.raises(TypeError, match="its keys"):
+        pickle.dumps(storage)
+    assert [TOKEN, TOKEN] == [twin.get("key") for twin in (copy.copy(storage), copy.deepcopy(storage))]
+
+
+@pytest.mark.slow
+def test_a_spawned_child_gets_the_keys(tmp_path: Path) -> None:
+    """Multiprocessing hands the storage to a child that it spawns."""
+    storage = EncryptedTokenStorage(FileTokenStorage(tmp_path / "tokens"), KEY)
+    child = multiprocessing.get_context("spawn").Process(target=storage.set, args=("key", TOKEN))
+    child.start()
+    child.join(30)
+    assert 0 == child.exitcode
+    assert TOKEN == storage.get("key")

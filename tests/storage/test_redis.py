@@ -1,5 +1,6 @@
 """Tokens in Redis: a real server, healthy and otherwise."""
 
+import copy
 import pickle
 import signal
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import daemons
 import needs
 import pytest
+import time_machine
 from daemons import Daemon
 from secrets_shown import shown
 
@@ -211,6 +213,24 @@ def test_a_pickle_carries_the_configuration(server: Daemon, storage: RedisTokenS
     assert (OLD, "<RedisTokenStorage 'mine'>", 7) == (copy.get("key"), repr(copy), copy._lease)
     mine.close()
     copy.close()
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@localhost", "redis://localhost?password=secret"])
+def test_a_pickle_would_carry_the_password(url: str) -> None:
+    """So a storage whose URL has one refuses to be pickled, while copies keep it."""
+    storage = RedisTokenStorage(url)
+    with pytest.raises(TypeError) as caught:
+        pickle.dumps(storage)
+    assert "secret" not in str(caught.value)
+    assert url == copy.copy(storage)._origin == copy.deepcopy(storage)._origin
+
+
+def test_a_host_an_hour_off_keeps_entries_as_long(storage: RedisTokenStorage, client: Any) -> None:
+    """The server counts from the write, so the clock of the writing host does not matter."""
+    for hours in (-1, 1):
+        with time_machine.travel(time.time() + hours * 3600, tick=True):
+            storage.set("key", Token.from_response({"access_token": "a", "expires_in": 50}))
+        assert 51 == pytest.approx(client.ttl(client.keys()[0]), abs=2)
 
 
 def test_a_given_client_is_not_closed(client: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from tokenkit.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError
+from tokenkit.storage._pickles import refuse_to_pickle
 from tokenkit.tokens import Token
 
 __all__ = ["EncryptedTokenStorage"]
@@ -28,8 +30,8 @@ class EncryptedTokenStorage(TokenStorage):
     token. A ciphertext is bound to its key: copied to another one it counts as absent, as does whatever none of
     *keys* decrypts. Locks and sharing are those of *inner*.
 
-    To rotate keys, put the new one first and keep the old ones until every token has been renewed. A pickle carries
-    the keys, since it could do nothing without.
+    To rotate keys, put the new one first and keep the old ones until every token has been renewed. It is pickled only
+    for a child that ``multiprocessing`` spawns, since a pickle would carry the keys.
 
     Args:
         inner: Where the ciphertext is kept; closed with this storage.
@@ -50,7 +52,14 @@ class EncryptedTokenStorage(TokenStorage):
         return f"<EncryptedTokenStorage in {self._inner!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        refuse_to_pickle("EncryptedTokenStorage", "its keys")
         return EncryptedTokenStorage, (self._inner, self._keys)
+
+    def __copy__(self) -> EncryptedTokenStorage:
+        return EncryptedTokenStorage(self._inner, self._keys)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EncryptedTokenStorage:
+        return EncryptedTokenStorage(copy.deepcopy(self._inner, memo), self._keys)
 
     def get(self, key: str) -> Token | None:
         return self._opened(key, self._inner.get(key))

@@ -23,6 +23,7 @@ from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._leases import LeaseBook, checked_lease
 from tokenkit.storage._names import entry_name
+from tokenkit.storage._pickles import refuse_to_pickle
 from tokenkit.tokens import Token
 
 __all__ = ["RedisTokenStorage"]
@@ -35,6 +36,7 @@ _CLOCK = SystemClock()
 _SOCKET_TIMEOUT = 2.0  # seconds, for the clients made here
 _POLL_INTERVAL = 0.05  # seconds
 _ENTRY = re.compile(r":\{[0-9A-Za-z_-]*-[0-9a-f]{64}\}\Z")
+_PASSWORD = re.compile(r"@|[?&]password=")
 _PATTERN_CHARACTERS = re.compile(r"([*?\[\]\\])")
 
 # KEYS: entry, lock. ARGV: the lock's owner ('': whoever); the text that must be there after a '=' ('': nothing may be);
@@ -56,7 +58,8 @@ class RedisTokenStorage(TokenStorage):
 
     The server drops entries when they are of no more use. The lock is a lease: the death of its holder frees it after
     *lock_lease*, and a holder that outlives its lease can no longer :meth:`replace`. A token is sent and kept as plain
-    text: use ``rediss://``, access control, and :class:`EncryptedTokenStorage` where others can read the server.
+    text: use ``rediss://``, access control, and :class:`EncryptedTokenStorage` where others can read the server. A
+    storage whose URL has a password is pickled only for a child that ``multiprocessing`` spawns.
 
     Args:
         client_or_url: A URL (``redis://``, ``rediss://``, ``unix://``), for which each process makes its own client
@@ -83,10 +86,15 @@ class RedisTokenStorage(TokenStorage):
         return f"<RedisTokenStorage {self._prefix!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self._origin, str) and _PASSWORD.search(self._origin):
+            refuse_to_pickle("RedisTokenStorage", "a URL with a password")
         return partial(RedisTokenStorage, key_prefix=self._prefix, lock_lease=self._lease), (self._origin,)
 
-    def __deepcopy__(self, memo: object) -> RedisTokenStorage:
+    def __copy__(self) -> RedisTokenStorage:
         return RedisTokenStorage(self._origin, self._prefix, lock_lease=self._lease)
+
+    def __deepcopy__(self, memo: object) -> RedisTokenStorage:
+        return self.__copy__()  # a client is shared: it is its maker's, and does not copy
 
     def get(self, key: str) -> Token | None:
         return self._call("reading an entry", lambda client: self._reader.read(key, self._raw(client, key)))

@@ -72,6 +72,6 @@ class StorageContract(LockContract):
         try:
             text = pickle.dumps(storage)
         except Exception:
-            pytest.skip("holds a client, which does not pickle")
+            pytest.skip("does not pickle, as what holds a client or a secret should not")
         assert b"access-secret" not in text
         assert isinstance(pickle.loads(text), type(storage))
