@@ -97,5 +97,8 @@ setup(
         "docs": DOCS,
         "test": TEST,
     },
-    entry_points={"pytest11": ["tokenkit = tokenkit.testing.plugin"]},
+    entry_points={
+        "console_scripts": ["tokenkit = tokenkit.cli:main"],
+        "pytest11": ["tokenkit = tokenkit.testing.plugin"],
+    },
 )

@@ -4,6 +4,7 @@ The names that most programs need are here; the others are in the modules that t
 """
 
 from tokenkit.auth import BearerAuth
+from tokenkit.config import from_config, from_env
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import (
     AuthenticationError,
@@ -52,6 +53,8 @@ __all__ = [
     "TokenProvider",
     "TokenStorage",
     "TransportError",
+    "from_config",
+    "from_env",
 ]
 
 __version__ = "0.1.0"

@@ -1,0 +1,62 @@
+"""The tables of a configuration file."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenkit._schema import Place, nearest
+from tokenkit.errors import ConfigurationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["table_named", "tables_of"]
+
+_POSITION = re.compile(r"\(at [a-z0-9, ]+\)\Z")
+
+
+def tables_of(config: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Return what the TOML file *config* holds, or *config* itself if it is a mapping.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is not TOML. The message tells the place and no content.
+    """
+    if isinstance(config, Mapping):
+        return config
+    if not isinstance(config, (str, os.PathLike)):
+        raise ConfigurationError(f"config must be a mapping or the path of a TOML file, not {type(config).__name__}")
+    try:
+        tables: dict[str, Any] = tomllib.loads(Path(config).read_text(encoding="utf-8"))
+        return tables
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or type(error).__name__})"
+    except UnicodeDecodeError:  # it keeps the content
+        problem = "is not UTF-8 text"
+    except tomllib.TOMLDecodeError as error:  # its text may quote a secret, and it keeps the content
+        found = _POSITION.search(str(error))
+        problem = f"is not TOML {found[0] if found else ''}".rstrip()
+    raise ConfigurationError(f"{os.fspath(config)} {problem}")
+
+
+def table_named(tables: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], Place]:
+    """Return the table *name* of *tables*, and its place.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    place = Place(name)
+    if name not in tables:
+        known = [one for one, table in tables.items() if isinstance(table, Mapping)]
+        hint = f"; the nearest is [{nearest(name, known)}]" if known else ", nor any other"
+        raise ConfigurationError(f"there is no table {place}{hint}")
+    table = tables[name]
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{name} must be a table, {place}, with the keys of one manager")
+    return table, place

@@ -1,0 +1,163 @@
+"""The command ``tokenkit``: an access token, or what is known of it, for scripts and for people.
+
+It reads the configuration of :mod:`tokenkit.config`, from a file or from environment variables. What it prints of a
+token is the token itself (``token``) or nothing secret (``show``, ``check``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tokenkit._blueprint import blueprint
+from tokenkit._environment import table_of_environment
+from tokenkit._schema import Place
+from tokenkit._toml import table_named, tables_of
+from tokenkit.config import from_config, from_env
+from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
+from tokenkit.manager import TokenManager
+from tokenkit.tokens import Token
+
+__all__ = ["main"]
+
+_EPILOG = """\
+exit status:
+  0   done
+  1   there is no token to be had
+  2   the configuration or the command line is wrong
+  75  no token for now; the same command may succeed later
+
+example:
+  tokenkit token --config tokens.toml --header orders | curl -H @- https://api.example.com/orders
+"""
+_NO_TOKEN, _WRONG, _LATER = 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status. An error is one line on standard error.
+
+    Args:
+        arguments: The command line; None: that of the process.
+    """
+    asked = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if asked.verbose else logging.CRITICAL)
+    command: Callable[[argparse.Namespace], None] = asked.command
+    try:
+        command(asked)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader has gone; closing standard output again would complain
+        sys.stdout = None
+        return _NO_TOKEN
+    except TokenKitError as error:
+        sys.stderr.write(f"tokenkit: {error}\n")
+        return _status(error)
+    return 0
+
+
+def _status(error: TokenKitError) -> int:
+    if isinstance(error, ConfigurationError):
+        return _WRONG
+    is_transient = isinstance(error, AuthenticationError) and error.transient
+    return _LATER if is_transient or isinstance(error, RenewalTimeoutError) else _NO_TOKEN
+
+
+def _token(asked: argparse.Namespace) -> None:
+    with _manager(asked) as manager:
+        token = manager.get_token()
+    _print(f"Authorization: {token.authorization}" if asked.header else token.access_token)
+
+
+def _show(asked: argparse.Namespace) -> None:
+    with _manager(asked) as manager:
+        token = manager.get_token()
+    for name, value in _facts(token).items():
+        _print(f"{name + ':':15}{value}")
+
+
+def _facts(token: Token) -> dict[str, object]:
+    left = token.expires_in()
+    return {
+        "type": token.token_type,
+        "fingerprint": token.fingerprint,
+        "expires": "never" if token.expires_at is None else token.expires_at.isoformat(timespec="seconds"),
+        "seconds left": "unlimited" if left is None else int(left),
+        "scope": token.scope or "not told",
+        "refresh token": "yes" if token.refresh_token else "no",
+    }
+
+
+def _check(asked: argparse.Namespace) -> None:
+    for table, place in _asked_tables(asked):
+        parts = blueprint(table, place, look_up=asked.secrets)
+        for reference in parts.references if asked.secrets else ():
+            _look_up(reference, place)
+        _print(f"{place} is good")
+
+
+def _look_up(read: Callable[[], object], place: Place) -> None:
+    try:
+        read()
+        return
+    except AuthenticationError as error:
+        problem = error.message
+    raise ConfigurationError(f"{place}: {problem}")
+
+
+def _asked_tables(asked: argparse.Namespace) -> Iterator[tuple[Mapping[str, Any], Place]]:
+    if asked.config is None:
+        _refuse_name(asked)
+        yield table_of_environment(asked.prefix)
+        return
+    tables = tables_of(asked.config)
+    for name in tables if asked.name is None else (asked.name,):
+        yield table_named(tables, name)
+
+
+def _manager(asked: argparse.Namespace) -> TokenManager:
+    if asked.config is None:
+        _refuse_name(asked)
+        return from_env(asked.prefix)
+    tables = tables_of(asked.config)
+    if asked.name is None and len(tables) != 1:
+        raise ConfigurationError(f"say which table of {asked.config}: {', '.join(tables) or 'it has none'}")
+    return from_config(tables, asked.name or next(iter(tables)))
+
+
+def _refuse_name(asked: argparse.Namespace) -> None:
+    if asked.name is not None:
+        raise ConfigurationError("NAME is a table of a file: give --config FILE")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("name", metavar="NAME", nargs="?", help="the table in FILE; needless where there is one only")
+    common.add_argument("--config", metavar="FILE", help="a TOML file; without it, environment variables are read")
+    common.add_argument("--prefix", default="TOKENKIT", help="what their names begin with (default: %(default)s)")
+    common.add_argument("--verbose", action="store_true", help="tell on standard error what happens")
+    parser = argparse.ArgumentParser(
+        prog="tokenkit",
+        description="Get and look at access tokens.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    token = commands.add_parser("token", parents=[common], help="print an access token")
+    token.add_argument("--header", action="store_true", help="print the whole Authorization header")
+    token.set_defaults(command=_token)
+    show = commands.add_parser("show", parents=[common], help="get a token and tell about it, without the secret")
+    show.set_defaults(command=_show)
+    check = commands.add_parser("check", parents=[common], help="check the configuration, without any network")
+    check.add_argument(
+        "--no-secrets", dest="secrets", action="store_false", help="do not look whether secrets are in their places"
+    )
+    check.set_defaults(command=_check)
+    return parser
