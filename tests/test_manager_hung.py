@@ -98,7 +98,7 @@ def test_a_late_result_that_is_newer_counts(rig: Rig) -> None:
     late.release()
     assert "token-1" == waiting.result(PATIENCE).access_token
     stuck.release(down())
-    rig.source.asked[1].thread
+    rig.parked()
     assert "token-1" == rig.manager.get_token().access_token
 
 

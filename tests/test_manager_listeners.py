@@ -18,7 +18,9 @@ def test_a_first_fetch(rig: Rig) -> None:
     """A miss, the source asked, the attempt ended, the token's lifetime."""
     rig.manager.get_token()
     rig.parked()
-    assert ["cache_miss absent", "token_acquire success", "token_refresh success", "token_lifetime fetched"] == heard(rig)
+    assert ["cache_miss absent", "token_acquire success", "token_refresh success", "token_lifetime fetched"] == heard(
+        rig
+    )
     assert [None, 0, 0, 3600] == [event.seconds for _, event in rig.ears.heard]
     assert [False, True, True, True] == [event.background for _, event in rig.ears.heard]
     assert {"scripted"} == {event.service_name for _, event in rig.ears.heard}

@@ -38,10 +38,12 @@ def test_a_rejection_of_an_old_token_is_free(rig: Rig) -> None:
     )
 
 
-@pytest.mark.parametrize(("receiver_retries", "option", "allowed"), [(None, None, 2), (0, None, 0), (3, None, 3), (3, 1, 1)])
-def test_retries_are_counted(rig: Rig, receiver_retries: int | None, option: int | None, allowed: int) -> None:
+@pytest.mark.parametrize(
+    ("own", "option", "allowed"), [(None, None, 2), (0, None, 0), (3, None, 3), (3, 1, 1)]
+)
+def test_retries_are_counted(rig: Rig, own: int | None, option: int | None, allowed: int) -> None:
     """It says yes as often as the call's option, else the receiver's number, else the policy's allows."""
-    receiver = rig.manager.receiver(receiver_retries)
+    receiver = rig.manager.receiver(own)
     answers = []
     for _ in range(5):
         receiver.fetch()
@@ -84,10 +86,14 @@ def test_nothing_fetched_nothing_to_retry(rig: Rig) -> None:
 def test_a_receiver_passes_time_limit_and_options_on(rig: Rig) -> None:
     """They mean what they mean to the manager."""
     receiver = rig.manager.receiver()
+    gate = rig.source.hang()
     with pytest.raises(RenewalTimeoutError):
         receiver.fetch(0)
+    gate.release()
     receiver.fetch(5)
-    assert "token-2" == receiver.fetch(options={OPTION_RENEW_REQUIRED: "yes", OPTION_RENEW_SYNCHRONOUS: "1"}).access_token
+    assert (
+        "token-2" == receiver.fetch(options={OPTION_RENEW_REQUIRED: "yes", OPTION_RENEW_SYNCHRONOUS: "1"}).access_token
+    )
 
 
 def test_a_mapping_of_strings_will_do(rig: Rig) -> None:
@@ -95,7 +101,7 @@ def test_a_mapping_of_strings_will_do(rig: Rig) -> None:
     rig.manager.get_token()
     assert "token-2" == rig.manager.get_token(options={OPTION_RENEW_REQUIRED: "no"}).access_token
     assert "token-2" == rig.manager.get_token(options={OPTION_RENEW_REQUIRED: ""}).access_token
-    rig.source.then(down(retry_after=5))
+    rig.source.hang()
     with pytest.raises(RenewalTimeoutError):
         rig.manager.get_token(0, {OPTION_RENEW_REQUIRED: "x", OPTION_REPORT_ERROR: ""})
 

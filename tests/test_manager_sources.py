@@ -11,6 +11,7 @@ from scripted import PATIENCE, STEADY, Ears, Rig, ask, down, managed, outcomes
 from tokenkit import (
     AuthenticationError,
     ConfigurationError,
+    FetchContext,
     MalformedResponseError,
     RefreshPolicy,
     Token,
@@ -27,7 +28,9 @@ from tokenkit.testing import FakeClock
 CANARY = "canary-0123456789"
 
 
-@pytest.mark.parametrize("answer", [lambda *_: None, lambda *_: "token", lambda *_: {"access_token": "x"}, lambda *_: 5])
+@pytest.mark.parametrize(
+    "answer", [lambda *_: None, lambda *_: "token", lambda *_: {"access_token": "x"}, lambda *_: 5]
+)
 def test_what_is_no_token_is_refused(rig: Rig, answer: Callable[..., object]) -> None:
     """A source that returns something else gives an error that names the type and not the value."""
     rig.source.then(answer)
@@ -151,12 +154,15 @@ def test_a_fetcher_will_do(fake_clock: FakeClock) -> None:
     """It is asked with the time left, its ttl is applied, and the manager gives it back."""
     seen = []
 
-    def fetch(context: object) -> Token:
-        seen.append(context.timeout)
-        return Token("one")
+    class Fetcher(TokenFetcher):
+        name = "mine"
+        ttl = timedelta(seconds=100)
 
-    fetcher = CallableTokenFetcher(fetch, name="mine")
-    fetcher.ttl = timedelta(seconds=100)
+        def fetch(self, context: FetchContext | None = None) -> Token:
+            seen.append(context.timeout)
+            return Token("one")
+
+    fetcher = Fetcher()
     with TokenManager(fetcher, clock=fake_clock, policy=STEADY) as manager:
         assert 100 == manager.get_token().expires_at.timestamp() - fake_clock.time()
         assert ([30], fetcher) == (seen, manager.source)
@@ -167,7 +173,9 @@ def test_a_fetcher_hears_of_its_failures(fake_clock: FakeClock) -> None:
 
     class Failing(TokenFetcher):
         name = "failing"
-        heard: list[str] = []
+
+        def __init__(self) -> None:
+            self.heard: list[str] = []
 
         def fetch(self, context: object = None) -> Token:
             raise down("no luck")
@@ -176,9 +184,10 @@ def test_a_fetcher_hears_of_its_failures(fake_clock: FakeClock) -> None:
             self.heard.append(str(error))
             raise ValueError("another")
 
-    with TokenManager(Failing(), clock=fake_clock) as manager, pytest.raises(AuthenticationError, match="no luck"):
+    source = Failing()
+    with TokenManager(source, clock=fake_clock) as manager, pytest.raises(AuthenticationError, match="no luck"):
         manager.get_token()
-    assert ["no luck"] == Failing.heard
+    assert ["no luck"] == source.heard
 
 
 class Nameless(TokenProvider):
@@ -219,11 +228,8 @@ class Unnamed(TokenFetcher):
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
     """They are configuration errors, and ValueErrors, before anything is fetched."""
-    source = arguments.pop("source", None) or CallableTokenFetcher(lambda: Token("t"))
-    if "storage" not in arguments and len(arguments) == 0 and isinstance(source, CallableTokenFetcher):
-        source = None
     with pytest.raises(ConfigurationError) as caught:
-        TokenManager(source, **arguments)
+        TokenManager(**{"source": CallableTokenFetcher(lambda: Token("t")), **arguments})
     assert isinstance(caught.value, ValueError)
 
 

@@ -31,32 +31,42 @@ class Attempt:
     """One run of the source, shared by all who wait for it. Guarded by the engine's lock, but for what is said."""
 
     __slots__ = (
+        "_limit",
         "_runner",
         "adopted",
         "background",
+        "cut_short",
         "deadline",
         "done",
         "error",
+        "hangs_at",
         "holds_lock",
-        "limit",
         "offered",
         "pick_up_by",
         "skips_lock",
         "started_at",
         "superseded",
+        "supersedes",
+        "thread",
         "token",
     )
 
-    def __init__(self, now: float, limit: float, *, skips_lock: bool) -> None:
-        self.limit = limit  # seconds that it may take from its start
-        self.started_at = now
-        self.deadline = math.inf  # when it counts as hung; known from its start on
+    def __init__(self, now: float, limit: float, *, supersedes: bool = False, skips_lock: bool = False) -> None:
+        self._limit = limit  # seconds that it may take from its start
+        self.supersedes = supersedes  # whether another hung when it was made
+        self.skips_lock = skips_lock  # a hung predecessor of this process may hold the storage's lock for ever
         self.pick_up_by = now + _PICK_UP
         self.offered = False  # whether the thread has been told, or is known not to be had
+        # Known from its start on:
+        self.started_at = now
+        self.hangs_at = math.inf
+        self.deadline = math.inf  # until when the source may take; before it hangs where its leader has less time
+        self.thread: RenewalThread | None = None  # what runs it; None: a caller
         self.background = False
-        self.skips_lock = skips_lock  # a hung predecessor of this process may hold the storage's lock for ever
-        self.superseded = False
+        # How it ended:
         self.done = False
+        self.superseded = False
+        self.cut_short = False  # by the time limit of the caller who led it: nobody else's failure
         # Written by the runner alone before it lands the attempt:
         self.holds_lock = False
         self.token: Token | None = None
@@ -64,12 +74,30 @@ class Attempt:
         self.error: AuthenticationError | None = None
         self._runner: int | None = None
 
-    def start(self, now: float, *, background: bool) -> None:
-        """Note that the calling thread runs it from *now* on."""
+    def start(self, now: float, thread: RenewalThread | None, until: float = math.inf) -> None:
+        """Note that the calling thread runs it from *now* on.
+
+        Args:
+            now: The monotonic time.
+            thread: The renewal thread, where that is the one.
+            until: When the caller's own time is over, where a caller leads.
+        """
         self.started_at = now
-        self.deadline = now + self.limit
-        self.background = background
+        self.hangs_at = now + self._limit
+        self.deadline = min(self.hangs_at, until)
+        self.thread = thread
+        self.background = thread is not None
         self._runner = threading.get_ident()
+
+    def end(self, now: float) -> None:
+        """Note that it has come back."""
+        self.done = True
+        self.cut_short = self.token is None and self.deadline <= now and self.deadline < self.hangs_at
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it came back without a token and that concerns those who waited for it."""
+        return self.done and self.token is None and not self.superseded and not self.cut_short
 
     @property
     def unclaimed(self) -> bool:
@@ -87,7 +115,7 @@ class Attempt:
 
     def next_change(self) -> float:
         """Return the moment at which a waiter should look again, unless it is notified before."""
-        return self.pick_up_by if self.unclaimed else self.deadline
+        return self.pick_up_by if self.unclaimed else self.hangs_at
 
 
 @final
@@ -101,7 +129,7 @@ class Attempts:
 
     def under_way(self, now: float) -> Attempt | None:
         """Return the current attempt unless it hangs."""
-        return self.current if self.current is not None and now < self.current.deadline else None
+        return self.current if self.current is not None and now < self.current.hangs_at else None
 
     def request(self, now: float, limit: float) -> Attempt:
         """Make the next attempt; one that hangs is superseded by it.
@@ -111,16 +139,26 @@ class Attempts:
         """
         hung = self.current
         if hung is not None:
-            if len(self._abandoned) >= _MOST_ABANDONED:
+            if self.are_exhausted:
                 raise RenewalError(f"{_MOST_ABANDONED + 1} renewals of {self._service_name} hang; no other is started")
             hung.superseded = True
             self._abandoned.append(hung)
-        self.current = Attempt(now, limit, skips_lock=any(one.holds_lock for one in self._abandoned))
+        skips_lock = any(one.holds_lock for one in self._abandoned)
+        self.current = Attempt(now, limit, supersedes=hung is not None, skips_lock=skips_lock)
         return self.current
 
-    def end(self, attempt: Attempt) -> None:
+    @property
+    def are_exhausted(self) -> bool:
+        """Whether one that hangs could not be superseded."""
+        return self.current is not None and len(self._abandoned) >= _MOST_ABANDONED
+
+    def have_lost(self, thread: RenewalThread) -> bool:
+        """Return whether *thread* is stuck in one that was superseded."""
+        return any(one.thread is thread for one in self._abandoned)
+
+    def end(self, attempt: Attempt, now: float) -> None:
         """Note that *attempt* has come back, superseded or not."""
-        attempt.done = True
+        attempt.end(now)
         if attempt is self.current:
             self.current = None
         elif attempt in self._abandoned:
@@ -168,7 +206,7 @@ class RenewalThread:
     def join(self, timeout: float) -> None:
         """Wait at most *timeout* seconds for its end; not at all when called from itself or before its start."""
         if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+            self._thread.join(min(timeout, threading.TIMEOUT_MAX))
 
     @property
     def has_ended(self) -> bool:

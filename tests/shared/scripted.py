@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tokenkit.clock import Clock
+from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError
 from tokenkit.events import TokenEvent, TokenListener
-from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
 from tokenkit.testing import FakeClock
@@ -243,9 +243,7 @@ def managed(
     clock = clock or FakeClock()
     source = ScriptedSource(clock, lifetime)
     ears = ears or Ears()
-    manager = TokenManager(
-        source, storage, policy=policy, listeners=[ears], background=background, clock=clock
-    )
+    manager = TokenManager(source, storage, policy=policy, listeners=[ears], background=background, clock=clock)
     try:
         yield Rig(clock, source, manager, ears)
     finally:

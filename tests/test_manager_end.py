@@ -1,0 +1,228 @@
+"""The end of a manager: closed, dropped, or overtaken by the end of the program."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from scripted import PATIENCE, Rig, ScriptedSource, down
+
+from tokenkit import AuthenticationError, RenewalStoppedError, TokenManager
+from tokenkit.fetchers import CallableTokenFetcher
+from tokenkit.testing import FakeClock
+from tokenkit.tokens import Token
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_stopped_manager_serves_what_it_holds(rig: Rig) -> None:
+    """The token is good until it expires, and then there is no other."""
+    first = rig.manager.get_token()
+    rig.parked()
+    rig.manager.stop()
+    rig.clock.advance(3500)
+    assert first is rig.manager.get_token()
+    rig.clock.advance(100)
+    with pytest.raises(RenewalStoppedError):
+        rig.manager.get_token()
+    assert 1 == rig.source.fetches
+
+
+def test_a_stopped_manager_starts_no_thread(rig: Rig) -> None:
+    """Asking it for a renewal, or for a token, is in vain."""
+    before = threading.active_count()
+    rig.manager.stop()
+    rig.manager.request_renewal()
+    with pytest.raises(RenewalStoppedError):
+        rig.manager.force_refresh()
+    assert (before, 0) == (threading.active_count(), rig.source.fetches)
+
+
+def test_closing_joins_the_thread(rig: Rig) -> None:
+    """After close() the thread has ended, and the source is closed; once more does no harm."""
+    rig.manager.get_token()
+    rig.manager.close()
+    assert (False, 1) == (rig.source.asked[0].thread.is_alive(), rig.source.closed)
+    rig.manager.close(grace=0)
+    rig.manager.close(grace=float("inf"))
+
+
+def test_closing_waits_for_a_renewal_under_way(rig: Rig) -> None:
+    """The grace is for the fetch: what it brings is still stored and held."""
+    gate = rig.source.hang()
+    rig.manager.request_renewal()
+    assert gate.reached()
+    threading.Timer(0.05, gate.release).start()
+    rig.manager.close(grace=PATIENCE)
+    assert "token-1" == rig.manager.current.access_token
+
+
+def test_closing_waits_no_longer_than_its_grace(rig: Rig) -> None:
+    """A fetch that hangs does not keep the program."""
+    gate = rig.source.hang()
+    rig.manager.request_renewal()
+    assert gate.reached()
+    began = time.monotonic()
+    rig.manager.close(grace=0.05)
+    assert (True, 1) == (time.monotonic() - began < 1, rig.source.closed)
+
+
+def test_a_with_block_closes() -> None:
+    """Also when it is left by an error."""
+    source = ScriptedSource(FakeClock())
+    with pytest.raises(KeyError), TokenManager(source, clock=source.clock) as manager:
+        raise KeyError
+    assert (1, source) == (source.closed, manager.source)
+
+
+def test_closing_revokes_if_asked(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A source that can revoke is given the token held; its failure is logged."""
+    revoked = []
+    rig.source.revoke = revoked.append
+    token = rig.manager.get_token()
+    rig.manager.close()
+    assert [] == revoked
+    rig.manager.close(revoke=True)
+    assert [token] == revoked
+    rig.source.revoke = None.__getattribute__
+    rig.manager.close(revoke=True)
+    assert "could not revoke the token" in caplog.text
+
+
+def test_a_dropped_manager_ends_its_thread() -> None:
+    """The thread holds its manager weakly, and is woken when that is collected."""
+    source = ScriptedSource(FakeClock())
+    manager = TokenManager(source, clock=source.clock)
+    manager.get_token()
+    source.clock.wait_until_parked()
+    gone = weakref.ref(manager._engine)
+    del manager
+    gc.collect()
+    source.asked[0].thread.join(PATIENCE)
+    assert (False, None) == (source.asked[0].thread.is_alive(), gone())
+
+
+def test_a_manager_dropped_after_a_failure_is_collected_too() -> None:
+    """The error that it remembers holds nobody."""
+    source = ScriptedSource(FakeClock())
+    source.always = down()
+    manager = TokenManager(source, clock=source.clock)
+    with pytest.raises(AuthenticationError):
+        manager.get_token()
+    source.clock.wait_until_parked()
+    del manager
+    gc.collect()
+    source.asked[0].thread.join(PATIENCE)
+    assert not source.asked[0].thread.is_alive()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_thousand_managers_leave_nothing() -> None:
+    """Made, used and dropped, they leave no thread, no descriptor, and no memory to speak of."""
+
+    def use(count: int) -> None:
+        for number in range(count):
+            manager = TokenManager(CallableTokenFetcher(lambda: Token("token")), background=number % 4 == 0)
+            manager.get_token()
+        del manager
+        gc.collect()
+        for thread in threading.enumerate():
+            if thread.name.startswith("tokenkit"):
+                thread.join(PATIENCE)
+
+    use(50)
+    before = threading.active_count(), descriptors()
+    tracemalloc.start()
+    try:
+        remembered = tracemalloc.get_traced_memory()[0]
+        use(1000)
+        grown = tracemalloc.get_traced_memory()[0] - remembered
+    finally:
+        tracemalloc.stop()
+    assert before == (threading.active_count(), descriptors())
+    assert grown < 100_000
+
+
+PROGRAM = """
+    import threading
+    from tokenkit import TokenManager, TokenProvider, Token
+
+    class Hanging(TokenProvider):
+        service_name = "hanging"
+        def fetch_token(self, context=None):
+            entered.set()
+            {hang}
+
+    entered = threading.Event()
+    manager = TokenManager(Hanging(), {options})
+    {use}
+    entered.wait(10)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hang", "options", "use"),
+    [
+        ("threading.Event().wait()", "", "manager.request_renewal()"),
+        ("threading.Event().wait()", "", "threading.Thread(target=manager.get_token, daemon=True).start()"),
+        ("import time; time.sleep(0.05); raise ValueError", "", "manager.request_renewal()"),
+        ("entered.clear(); return Token('t')", "", "manager.get_token()"),
+    ],
+)
+def test_a_program_ends_at_once_with_a_renewal_in_flight(hang: str, options: str, use: str) -> None:
+    """The interpreter exits within a second and prints nothing."""
+    program = dedent(PROGRAM).format(hang=hang, options=options, use=use)
+    program += "import time; began = time.monotonic()\nimport atexit, os\nprint(os.getpid())\n"
+    if "clear" in hang:
+        program = program.replace("entered.wait(10)", "")
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert str(process.pid) == process.stdout.readline().strip()
+        began = time.monotonic()
+        rest = process.communicate(timeout=10)
+        took = time.monotonic() - began
+    assert (("", ""), 0, True) == (rest, process.returncode, took < 1)
+
+
+def test_a_token_can_be_had_while_the_interpreter_shuts_down() -> None:
+    """In an atexit handler, where no thread can be started, a caller leads."""
+    program = """
+        import atexit
+        from tokenkit import TokenManager, Token
+        from tokenkit.fetchers import CallableTokenFetcher
+        manager = TokenManager(CallableTokenFetcher(lambda: Token("late")))
+        class Last:
+            def __del__(self):
+                print(manager.get_token(5).access_token)
+        atexit.register(lambda: print(manager.get_token(5).access_token))
+        last = Last()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(program)], capture_output=True, text=True, timeout=20, env={**os.environ}
+    )
+    assert ("late\nlate\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+def test_dropping_many_at_once_while_they_renew(make_rig: Callable[..., Rig]) -> None:
+    """A manager dropped in the midst of a fetch is collected when that comes back, and its thread ends."""
+    source = ScriptedSource(FakeClock())
+    gate = source.hang()
+    manager = TokenManager(source, clock=source.clock)
+    manager.request_renewal()
+    assert gate.reached()
+    del manager
+    gc.collect()
+    gate.release()
+    source.asked[0].thread.join(PATIENCE)
+    assert not source.asked[0].thread.is_alive()

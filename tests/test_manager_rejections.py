@@ -1,0 +1,120 @@
+"""Tokens that a resource rejects: replaced once for all, but not for ever at once."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from scripted import Rig, ask, down, outcomes
+
+from tokenkit import AuthenticationError, RefreshPolicy, RenewalTimeoutError, Token
+
+
+def test_a_hundred_rejections_cost_one_renewal(rig: Rig) -> None:
+    """All who report one token get the same other one."""
+    rejected = rig.manager.get_token()
+    gate = rig.source.hang()
+    futures = ask(lambda: rig.manager.renew_rejected(rejected), 100)
+    rig.parked(100)
+    gate.release()
+    assert ({"token-2"}, 2) == ({token.access_token for token in outcomes(futures)}, rig.source.fetches)
+
+
+def test_a_late_rejection_is_free(rig: Rig) -> None:
+    """Who reports a token that has been replaced gets what is held now."""
+    rejected = rig.manager.get_token()
+    second = rig.manager.renew_rejected(rejected)
+    assert (second, 2) == (rig.manager.renew_rejected(rejected), rig.source.fetches)
+
+
+def test_a_first_token_may_be_replaced_at_any_age(rig: Rig) -> None:
+    """A token from the storage may have been revoked long ago, so its age in here says nothing."""
+    assert "token-2" == rig.manager.renew_rejected(rig.manager.get_token()).access_token
+
+
+def test_a_resource_that_rejects_all_costs_few_renewals(rig: Rig) -> None:
+    """Rejected younger than a second, then two, four, ... sixty, a token is not replaced."""
+    rig.manager.get_token()
+    renewed_at: list[float] = []
+    start = rig.clock.monotonic()
+    for _ in range(3000):
+        before = rig.source.fetches
+        rig.manager.renew_rejected(rig.manager.get_token())
+        if rig.source.fetches > before:
+            renewed_at.append(rig.clock.monotonic() - start)
+        rig.clock.advance(0.1)
+    gaps = [round(later - earlier, 3) for earlier, later in pairwise(renewed_at)]
+    assert [1, 2, 4, 8, 16, 32, 60, 60, 60] == pytest.approx(gaps, abs=0.101)
+
+
+def test_the_caller_is_told_that_it_must_not_cost_a_renewal(rig: Rig) -> None:
+    """None, and the token stays for all others."""
+    rig.manager.renew_rejected(rig.manager.get_token())
+    young = rig.manager.get_token()
+    assert (None, young, False) == (rig.manager.renew_rejected(young), rig.manager.current, False)
+    assert (2, True) == (rig.source.fetches, rig.manager.rejection_storm)
+
+
+def test_a_token_that_lived_a_while_ends_the_storm(rig: Rig) -> None:
+    """After one that was not rejected young, the interval is a second again."""
+    for _ in range(3):
+        rig.manager.renew_rejected(rig.manager.get_token())
+        rig.manager.renew_rejected(rig.manager.get_token())
+        rig.clock.advance(5)
+    assert rig.manager.rejection_storm
+    rig.clock.advance(100)
+    rig.manager.renew_rejected(rig.manager.get_token())  # not young
+    rig.clock.advance(100)
+    rig.manager.renew_rejected(rig.manager.get_token())
+    assert not rig.manager.rejection_storm
+
+
+def test_a_token_known_to_be_good_was_revoked(rig: Rig) -> None:
+    """Where the same resource has accepted it before, its age does not matter."""
+    rig.manager.renew_rejected(rig.manager.get_token())
+    young = rig.manager.get_token()
+    assert "token-3" == rig.manager.renew_rejected(young, was_accepted=True).access_token
+
+
+def test_invalidation_by_the_user_does_not_count(rig: Rig) -> None:
+    """invalidate_token and force_refresh replace tokens of any age, as often as they are called."""
+    for _ in range(5):
+        rig.manager.invalidate_token(rig.manager.get_token())
+        rig.manager.force_refresh()
+    assert 6 <= rig.source.fetches
+    rig.manager.invalidate_token()
+    assert rig.manager.renew_rejected(rig.manager.get_token()) is not None
+
+
+def test_the_policy_sets_the_interval(make_rig: Callable[..., Rig]) -> None:
+    """min_renewal_interval may be 0, which never holds a renewal back, or more than the doubling's end."""
+    free = make_rig(policy=RefreshPolicy(min_renewal_interval=0))
+    assert all(free.manager.renew_rejected(free.manager.get_token()) for _ in range(10))
+    slow = make_rig(policy=RefreshPolicy(min_renewal_interval=100))
+    slow.manager.renew_rejected(slow.manager.get_token())
+    slow.clock.advance(99)
+    assert slow.manager.renew_rejected(slow.manager.get_token()) is None
+    slow.clock.advance(2)
+    assert slow.manager.renew_rejected(slow.manager.get_token()) is not None
+
+
+def test_a_renewal_that_fails_is_raised(rig: Rig) -> None:
+    """The rejected token is given up all the same."""
+    rejected = rig.manager.get_token()
+    rig.source.then(down())
+    with pytest.raises(AuthenticationError):
+        rig.manager.renew_rejected(rejected)
+    assert rig.manager.current is None
+
+
+def test_a_renewal_has_a_time_limit(rig: Rig) -> None:
+    """As every wait."""
+    rejected = rig.manager.get_token()
+    rig.source.hang()
+    with pytest.raises(RenewalTimeoutError):
+        rig.manager.renew_rejected(rejected, 0)
+
+
+def test_a_foreign_token_is_no_matter(rig: Rig) -> None:
+    """A rejection of a token that the manager never held gives the one it holds."""
+    held = rig.manager.get_token()
+    assert held is rig.manager.renew_rejected(Token("foreign"))

@@ -1,0 +1,149 @@
+"""What is to be done about a manager's token, and when: the decisions behind every wait and every renewal.
+
+Decisions alone: no lock, no thread and no source. All of it is guarded by the lock of the engine that has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from tokenkit._holding import Holding
+from tokenkit._renewal import Attempt, Attempts
+from tokenkit.clock import Clock
+from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
+from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
+
+__all__ = ["Call", "Schedule"]
+
+_LOOK_AGAIN = 1.0  # seconds: how often the thread looks after an attempt that should have landed
+
+
+@final
+@dataclass(slots=True)
+class Call:
+    """One caller's wait; touched by its thread alone."""
+
+    deadline: float
+    limit: float  # seconds that an attempt started for it may take
+    after: int  # only a token of a later generation will do
+    report_error: bool
+    skip_back_off: bool
+    joined: Attempt | None = None
+
+
+@final
+class Schedule:
+    """Knows what is held and what is under way, and says what follows from it. Guarded by the engine's lock."""
+
+    def __init__(self, name: str, policy: RefreshPolicy, clock: Clock) -> None:
+        self._name = name
+        self._policy = policy
+        self.holding = Holding(policy, clock)  # also read without the lock, but for its snapshot's sake only
+        self.stopped = False
+        self.attempts = Attempts(name)
+
+    def begin_process(self) -> None:
+        """Forget the attempts of the process that this one was forked from; what is held stays."""
+        self.attempts = Attempts(self._name)
+
+    # For callers
+
+    def consult(self, call: Call, now: float) -> Token | Attempt | float:
+        """Say how *call* is to go on.
+
+        Returns:
+            The token it waits for; or an attempt that its thread has to offer or to run; or the moment to ask again,
+            unless it is notified before.
+
+        Raises:
+            AuthenticationError: The attempt that it waited for failed, or the back-off allows none.
+            RenewalTimeoutError: Its time is over.
+            RenewalStoppedError: There is no token, and no more renewals.
+            RenewalError: Too many attempts hang.
+        """
+        snapshot = self.holding.usable(now)
+        if snapshot is not None and snapshot.generation > call.after:
+            return snapshot.token
+        if self.stopped:
+            raise RenewalStoppedError(f"the token manager of {self._name} is stopped")
+        self._report(call)
+        attempt = call.joined = self._joinable(call, now)
+        if attempt is not None and attempt.needs_caller(now, call.deadline):
+            return attempt
+        if now >= call.deadline:
+            raise RenewalTimeoutError(f"no token of {self._name} in time; its renewal goes on")
+        until = self.holding.retry_at if attempt is None else attempt.next_change()
+        return min(until, call.deadline)
+
+    def _report(self, call: Call) -> None:
+        """Raise the failure of the attempt that *call* waited for, if it has failed."""
+        if call.joined is None or not call.joined.has_failed:
+            return
+        call.skip_back_off = False  # it has had the attempt that it asked for
+        if call.report_error and call.joined.error is not None:
+            raise self._own(call.joined.error)
+
+    def _joinable(self, call: Call, now: float) -> Attempt | None:
+        """Return the attempt to wait for; None where the back-off allows none yet and *call* waits for that."""
+        attempt = self.attempts.under_way(now)
+        if attempt is not None:
+            return attempt
+        if now < self.holding.retry_at and not call.skip_back_off:
+            if call.report_error and self.holding.failure is not None:
+                raise self._own(self.holding.failure)
+            return None
+        return self.attempts.request(now, call.limit)
+
+    def _own(self, error: AuthenticationError) -> AuthenticationError:
+        # One instance raised in two threads would mix their tracebacks.
+        own = own_copy(error)
+        own.service_name = own.service_name or self._name
+        own.__cause__ = error.__cause__ or error
+        return own
+
+    # For the thread, and for callers who need not wait
+
+    def ahead(self, now: float) -> Attempt | None:
+        """Return the attempt that should be begun although no caller waits for it, if there is one."""
+        if self.stopped:
+            return None
+        attempt = self.attempts.under_way(now)
+        if attempt is not None:
+            return attempt if attempt.unclaimed else None
+        if now < self.holding.renew_at() or self.attempts.are_exhausted:
+            return None
+        return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"))
+
+    def should_look(self, now: float) -> bool:
+        """Return whether it is time to look into the storage; if so, note that it is done."""
+        if now < self.holding.poll_at:
+            return False
+        self.holding.poll_at = now + self._policy.seconds("storage_poll")
+        return True
+
+    def next_change(self, now: float) -> float:
+        """Return the moment at which the thread should look again, unless it is woken before."""
+        attempt = self.attempts.current
+        if attempt is None:
+            wake_at = self.holding.renew_at()
+        elif attempt.unclaimed:
+            wake_at = now
+        else:  # a caller leads, or more hang than may be superseded
+            wake_at = max(attempt.hangs_at, now + _LOOK_AGAIN)
+        return min(wake_at, self.holding.poll_at)
+
+    # Landing
+
+    def land(self, attempt: Attempt, now: float) -> bool:
+        """Take in what *attempt* has brought; return whether its token is held now."""
+        self.attempts.end(attempt, now)
+        if attempt.token is None:
+            if attempt.has_failed:
+                self.holding.fail(attempt.error, now)
+            return False
+        if attempt.superseded:
+            return self.holding.improve(attempt.token, now, adopted=attempt.adopted)
+        self.holding.publish(attempt.token, now, adopted=attempt.adopted)
+        return True
