@@ -144,6 +144,15 @@ def test_a_token_revoked_upstream_heals_itself(local_idp: LocalIdP, pipeline: To
     assert (2, 2, 3) == counts(local_idp)
 
 
+def test_a_healed_token_reaches_all_who_need_it(local_idp: LocalIdP, pipeline: TokenFetchPipeline) -> None:
+    """The app endpoint refuses the cached device token; the user endpoint then gets the new one too."""
+    pipeline.execute()
+    local_idp.revoke_current("device")
+    pipeline.invalidate_step("app_token")
+    assert local_idp.is_active(pipeline.execute())
+    assert (2, 3, 2) == counts(local_idp)
+
+
 def test_a_wrong_password_names_its_step(local_idp: LocalIdP) -> None:
     """A refusal for good is a TokenEndpointError of the user step; the tokens before it stay cached."""
     storage = InMemoryTokenStorage()

@@ -309,6 +309,13 @@ def test_a_holder_whose_lease_ran_out_gives_up_storing() -> None:
     assert shared.storage.calls["replace"] <= 3
 
 
+def test_an_older_good_token_is_not_adopted_in_the_end() -> None:
+    """What another put there is good, but ours is newer and all that is not to be had is its place."""
+    shared = Shared()
+    shared.storage.inner.replace = lambda *_: False  # type: ignore[method-assign]  # as after a lease
+    assert Renewed(NEW, False) == shared.renew(Source(_putting(shared, OLD, NEW)), good=(OLD,))
+
+
 def test_the_same_token_again_is_not_written() -> None:
     """Where the source gives what is stored, there is nothing to store."""
     shared = Shared(OLD)

@@ -25,7 +25,7 @@ __all__ = ["Execution"]
 logger = logging.getLogger(__name__)
 
 _UPSTREAM_REFUSALS = (401, 403)
-_UPSTREAM_ROUNDS = 3  # how often what expired meanwhile is fetched anew, before a step makes do
+_UPSTREAM_ROUNDS = 3  # how often what is no longer good by then is fetched anew, before a step makes do
 
 
 @final
@@ -120,9 +120,12 @@ class Execution:
         tokens: dict[str, Token] = {}
         for _ in range(_UPSTREAM_ROUNDS):
             tokens = {name: self.token(self._steps[name]) for name in step.depends_on}
-            if not any(token.is_expired(wall_time(self._clock)) for token in tokens.values()):
-                break  # else one expired while another was fetched
+            if all(self._still_has(name, token) for name, token in tokens.items()):
+                break  # else one expired, or was replaced by a healing, while another was fetched
         return tokens
+
+    def _still_has(self, name: str, token: Token) -> bool:
+        return self._got.get(name) is token and not token.is_expired(wall_time(self._clock))
 
     def _is_good(self, step: TokenFetcher, token: Token) -> bool:
         distrusted = self._distrusted.get(step.name)
