@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
-import pickle
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, final
 
 from tokenkit._asking import FetcherProvider
+from tokenkit._blueprint import blueprint
+from tokenkit._checks import check_parts, check_picklable, checked_seconds, time_limits
 from tokenkit._engine import Engine
+from tokenkit._environment import table_of_environment
 from tokenkit._shared import SharedSource
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
-from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
+from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import Announcer, TokenListener
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
@@ -63,7 +65,7 @@ class TokenManager:
         clock: Clock = SystemClock(),  # noqa: B008  # it has no state
     ) -> None:
         provider = FetcherProvider(source, clock) if isinstance(source, TokenFetcher) else source
-        _check(provider, storage, policy, clock)
+        check_parts(provider, storage, policy, clock)
         self._source = source
         self._provider = provider
         self._storage = storage
@@ -78,6 +80,12 @@ class TokenManager:
         self._holding = self._engine.holding
         self._monotonic = clock.monotonic
         self._hears_hits = self._announcer.hears_hits
+
+    @classmethod
+    def from_env(cls, prefix: str = "TOKENKIT") -> TokenManager:
+        """Return the manager that environment variables describe; see :func:`tokenkit.config.from_env`."""
+        parts = blueprint(*table_of_environment(prefix))
+        return cls(parts.source, parts.storage, policy=parts.policy, background=parts.background)
 
     @property
     def source(self) -> TokenProvider | TokenFetcher:
@@ -119,19 +127,12 @@ class TokenManager:
                 self._announcer.tell("cache_hit", "fresh")
             return snapshot.token
         options = FetchOptions.of(options)
-        limit = _seconds("renew_request_timeout", options.renew_request_timeout)
-        limit = self._policy.seconds("refresh_request_timeout") if limit is None else limit
-        wait = _seconds("timeout", timeout)
-        return self._engine.acquire(limit if wait is None else wait, limit, options)
+        return self._engine.acquire(*time_limits(timeout, options, self._policy), options)
 
     def force_refresh(self, timeout: float | timedelta | None = None) -> Token:
         """Return a token newer than the current one, back-off or not; it may be one that another just stored.
 
-        Args:
-            timeout: As of :meth:`get_token`.
-
-        Raises:
-            AuthenticationError: As of :meth:`get_token`, as are all others.
+        The *timeout* and what is raised are those of :meth:`get_token`.
         """
         return self.get_token(timeout, FetchOptions(renew_required=True, renew_synchronous=True))
 
@@ -173,12 +174,9 @@ class TokenManager:
         Raises:
             AuthenticationError: As of :meth:`get_token`, as are all others.
         """
-        if not self._give_up(rejected, was_accepted=was_accepted):
+        if not self._engine.invalidate(rejected, counted=True, trusted=was_accepted):
             return None
         return self.get_token(timeout)
-
-    def _give_up(self, rejected: Token, *, was_accepted: bool = False) -> bool:
-        return self._engine.invalidate(rejected, counted=True, trusted=was_accepted)
 
     @property
     def rejection_storm(self) -> bool:
@@ -209,11 +207,11 @@ class TokenManager:
             revoke: Ask the source to revoke the token held (RFC 7009), where it can. A failure is logged.
         """
         self.stop()
-        seconds = _seconds("grace", grace)
+        seconds = checked_seconds("grace", grace)
         self._engine.join(self._policy.seconds("refresh_request_timeout") if seconds is None else seconds)
         token, revoker = self.current, getattr(self._source, "revoke", None)
         if revoke and token is not None and revoker is not None:
-            _quietly("revoke the token", lambda: revoker(token))
+            _quietly("revoke the token", partial(revoker, token))
         _quietly("close the source", self._source.close)
         if self._storage is not None:
             _quietly("close the storage", self._storage.close)
@@ -230,31 +228,17 @@ class TokenManager:
         return f"<TokenManager {self._provider.service_name} {self.current or 'without a token'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        try:
-            pickle.dumps(self._source)
-        except Exception as error:
-            kind = type(self._source).__name__
-            why = str(error) if isinstance(error, TypeError) else type(error).__name__
-            raise TypeError(f"the token manager's source, a {kind}, cannot be pickled: {why}") from None
-        return _rebuild, self._configuration()
+        check_picklable(self._source)
+        parts, options = self._configuration()
+        return partial(TokenManager, **options), parts
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TokenManager:
-        return _rebuild(*(copy.deepcopy(one, memo) for one in self._configuration()))
+        parts, options = copy.deepcopy(self._configuration(), memo)
+        return TokenManager(*parts, **options)
 
-    def _configuration(self) -> tuple[Any, ...]:
-        listeners = self._announcer.listeners
-        return self._source, self._storage, self._policy, listeners, self._background, self._clock
-
-
-def _rebuild(
-    source: TokenProvider | TokenFetcher,
-    storage: TokenStorage | None,
-    policy: RefreshPolicy,
-    listeners: Iterable[TokenListener],
-    background: bool,
-    clock: Clock,
-) -> TokenManager:
-    return TokenManager(source, storage, policy=policy, listeners=listeners, background=background, clock=clock)
+    def _configuration(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        options = {"policy": self._policy, "background": self._background, "clock": self._clock}
+        return (self._source, self._storage), {**options, "listeners": self._announcer.listeners}
 
 
 @final
@@ -304,29 +288,7 @@ class TokenReceiver:
             return err.transient
         if isinstance(err, TokenKitError):
             return isinstance(err, RenewalTimeoutError)
-        return self._latest is not None and self._manager._give_up(self._latest)
-
-
-def _check(provider: object, storage: object, policy: object, clock: object) -> None:
-    if not isinstance(provider, TokenProvider):
-        raise ConfigurationError(f"source must be a TokenProvider or a TokenFetcher, not {type(provider).__name__}")
-    name = getattr(provider, "service_name", None)
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError("a provider must have a service_name")
-    for what, value, kind in (("policy", policy, RefreshPolicy), ("clock", clock, Clock)):
-        if not isinstance(value, kind):
-            raise ConfigurationError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
-    if storage is not None and not isinstance(storage, TokenStorage):
-        raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
-
-
-def _seconds(name: str, value: float | timedelta | None) -> float | None:
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number) or number < 0:
-        raise ConfigurationError(f"{name} must be None, a timedelta or seconds, at least 0")
-    return float(number)
+        return self._latest is not None and self._manager._engine.invalidate(self._latest, counted=True)
 
 
 def _quietly(what: str, action: Callable[[], object]) -> None:
