@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import needs
 import pytest
 
 from tokenkit.cli import main
@@ -184,6 +185,14 @@ def test_the_process_writes_nothing_else(config: Path, name: str, status: int) -
     lines = (len(done.stdout.splitlines()), len(done.stderr.splitlines()))
     assert (status, (1, 0) if status == 0 else (0, 1)) == (done.returncode, lines)
     assert CANARY not in done.stderr
+
+
+def test_the_installed_command_runs() -> None:
+    """The distribution brings it along."""
+    command = [needs.program("tokenkit"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "tokenkit token --config tokens.toml" in done.stdout
 
 
 def test_a_reader_that_has_gone_is_no_traceback(config: Path) -> None:
