@@ -405,6 +405,15 @@ def test_an_error_object_with_a_200_is_a_refusal(idp: LocalIdP) -> None:
     assert (200, True) == (caught.value.status, caught.value.transient)
 
 
+def test_json_that_is_cut_short_is_transient(idp: LocalIdP) -> None:
+    """Where an answer has no length, a broken connection looks like its end."""
+    cut = b'{"access_token": "canary'
+    idp.fail("token", status=200, body=cut, headers={"Content-Type": "application/json"})
+    with pytest.raises(MalformedResponseError) as caught:
+        client(idp).fetch()
+    assert (True, None) == (caught.value.transient, caught.value.__context__)
+
+
 @pytest.mark.parametrize(
     "body", [b"<html>canary</html>", b'["canary"]', b'"canary"', b"canary", b"{}", b'{"token": "canary"}', b"[" * 50000]
 )

@@ -40,7 +40,8 @@ def json_object(response: requests.Response, step_name: str | None = None) -> di
     """Return the JSON object in *response*.
 
     Raises:
-        MalformedResponseError: There is none. Transient where there is nothing at all, as after a broken connection.
+        MalformedResponseError: There is none. Transient where there is nothing at all, or JSON that is none, as after
+            a broken connection.
     """
     if not response.content.strip():
         raise MalformedResponseError("the answer is empty", step_name=step_name, transient=True)
@@ -48,7 +49,9 @@ def json_object(response: requests.Response, step_name: str | None = None) -> di
     if answer is not None:
         return answer
     kind = Scrubber().clean(response.headers.get("Content-Type"), 60) or "no content type"
-    raise MalformedResponseError(f"the answer is not a JSON object ({kind})", step_name=step_name)
+    # An answer without a length that is cut short looks whole to HTTP.
+    cut = "json" in kind and response.content.lstrip()[:1] == b"{"
+    raise MalformedResponseError(f"the answer is not a JSON object ({kind})", step_name=step_name, transient=cut)
 
 
 def _object(response: requests.Response) -> dict[str, Any] | None:
