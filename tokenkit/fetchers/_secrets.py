@@ -23,6 +23,7 @@ class SecretKeeper:
 
     secret_arguments: ClassVar[tuple[str, ...]] = ()
     """The arguments that may hold a secret. A subclass with further secrets adds their attributes' names."""
+    _instead: ClassVar[str] = "give that as a callable (a function at module level)"
     _opened: ClassVar[tuple[str, ...]] = ()  # attributes that _open makes and that no copy takes along
 
     def _open(self) -> None:
@@ -35,8 +36,8 @@ class SecretKeeper:
         if get_spawning_popen() is None:
             for argument in self._literal_secrets():
                 raise TypeError(
-                    f"{name} cannot be pickled: it holds the secret {argument}=; give that as a callable (a function"
-                    " at module level), or let multiprocessing hand the fetcher to a child that it spawns"
+                    f"{name} cannot be pickled: it holds the secret {argument}=; {self._instead}, or let"
+                    " multiprocessing hand the fetcher to a child that it spawns"
                 )
         return self._configuration()
 

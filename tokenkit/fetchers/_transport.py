@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import queue
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, final
@@ -198,7 +198,7 @@ class Transport:
                     stream=True,
                 ) as response,
             ):
-                return _whole(response, limit)
+                return _whole(response, limit, in_time=self._session is None)
         except (OSError, HTTPError, ValueError) as error:  # requests' own errors are OSErrors
             return describe(error, host_of(request.url))
 
@@ -232,12 +232,13 @@ def _next_policy(retry: Retry, request: TokenRequest, outcome: requests.Response
         return None
 
 
-def _whole(response: requests.Response, limit: float) -> requests.Response | Failure:
-    """Return a copy of *response* with its body read, and without the request that it answers."""
+def _whole(response: requests.Response, limit: float, *, in_time: bool) -> requests.Response | Failure:
+    """Return a copy of *response* with its body read, and without the request that it answers.
+
+    *in_time* tells that its connection keeps the deadline by itself, so that a read may wait for a full chunk.
+    """
     body = bytearray()
-    # What is there, not what was asked for: read() would wait until a chunk is full.
-    read = getattr(response.raw, "read1", response.raw.read)
-    while chunk := read(1 << 16, decode_content=True):
+    for chunk in _chunks(response, 1 << 16 if in_time else 1):
         body += chunk
         if len(body) > _MAX_BODY:
             return Failure("size", "the answer is larger than 1 MiB")
@@ -248,3 +249,11 @@ def _whole(response: requests.Response, limit: float) -> requests.Response | Fai
     copy.encoding, copy.url = response.encoding, response.url.partition("?")[0]
     copy.raw = BytesIO(bytes(body))
     return copy
+
+
+def _chunks(response: requests.Response, size: int) -> Iterator[bytes]:
+    """Yield what is there, as it comes; in chunks of *size* where only full ones are to be had."""
+    raw = response.raw
+    if isinstance(raw, urllib3.HTTPResponse) and hasattr(raw, "read1"):
+        return iter(lambda: raw.read1(1 << 16, decode_content=True), b"")
+    return response.iter_content(size)  # an early urllib3 2, or an adapter that answers from elsewhere

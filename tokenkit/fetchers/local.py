@@ -48,6 +48,7 @@ class StaticTokenFetcher(SecretKeeper, TokenFetcher):
     ttl: timedelta | None = None
 
     secret_arguments: ClassVar[tuple[str, ...]] = ("token",)
+    _instead: ClassVar[str] = "use a CallableTokenFetcher with a function at module level"
 
     def __post_init__(self) -> None:
         self.depends_on = check_step(self.name, self.depends_on, self.ttl)
