@@ -83,9 +83,7 @@ CALLABLE = [
 @pytest.mark.parametrize("source", LITERAL, ids=repr)
 def test_a_literal_secret_refuses_to_be_pickled(source: TokenFetcher) -> None:
     """The error names the argument and the way out."""
-    with pytest.raises(
-        TypeError, match=r"it holds the secret \w+=; .*a function at module level"
-    ) as caught:
+    with pytest.raises(TypeError, match=r"it holds the secret \w+=; .*a function at module level") as caught:
         pickle.dumps(source)
     assert CANARY not in str(caught.value)
 
