@@ -5,21 +5,49 @@ The deadline itself is that of :mod:`tokenkit.fetchers._wire`, which limits each
 
 from __future__ import annotations
 
+import http.client
+import io
 import math
 import os
+import socket
+from types import MappingProxyType
 from typing import Any, final
 
 from requests import PreparedRequest, Response
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._wire import TimedAdapter, time_left
+from tokenkit.fetchers._wire import TimedAdapter, TimedSocket, time_left
 
 __all__ = ["DeadlineAdapter"]
 
 _LEAST = 0.001  # seconds; urllib3 takes no 0, and this is as good as none
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(TimedSocket(self.fp.detach(), sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _TLSConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
 
 
 @final
@@ -33,6 +61,8 @@ class DeadlineAdapter(TimedAdapter):
         retries: As for requests' adapter: how often to try again where no request arrived, or a policy. Of a policy
             of a class of its own, pauses are not cut short. None: never.
     """
+
+    pools = MappingProxyType({"http": _Pool, "https": _TLSPool})
 
     def __init__(self, retries: int | Retry | None = None) -> None:
         super().__init__(max_retries=_checked_retries(retries))
@@ -52,6 +82,8 @@ class DeadlineAdapter(TimedAdapter):
         proxies: Any = None,
     ) -> Response:
         if self._pid != os.getpid():
+            # Kept, and never used: to close what is the parent's too would hang up on its peers.
+            self._inherited = (self.poolmanager, self.proxy_manager)
             self.__setstate__(self.__getstate__())  # type: ignore[attr-defined]  # not in the stubs
         if time_left() < math.inf:
             timeout = _Shrinking.of(timeout)

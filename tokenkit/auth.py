@@ -227,7 +227,7 @@ class BearerAuth(AuthBase):
                 response.headers.get("WWW-Authenticate", "")
             ):
                 break
-            token = self._another(request, hook)
+            token = self._another(response, hook)
             if token is None or not make_ready(response):
                 break
             response = resend(response, self._header, token.authorization, options)
@@ -236,16 +236,17 @@ class BearerAuth(AuthBase):
             self._note(request, hook)
         return response
 
-    def _another(self, request: PreparedRequest, hook: TokenHook) -> Token | None:
+    def _another(self, response: Response, hook: TokenHook) -> Token | None:
         """Return a token in place of *hook*'s; None where the caller should get the answer as it is."""
         assert hook.token is not None
         timeout = _tighter(self._timeout, time_left())
-        taken = self._accepted.get(_resource(request)) == hook.token
+        taken = self._accepted.get(_resource(response.request)) == hook.token
         try:
             token = self._manager.renew_rejected(hook.token, timeout, was_accepted=taken)
         except TokenKitError as error:
             if isinstance(error, Timeout) and time_left() <= 0:
-                error.request = request
+                response.close()
+                error.request = response.request
                 raise
             logger.debug("a token was rejected and could not be renewed: %s", type(error).__name__)
             return None

@@ -160,7 +160,12 @@ class AuthorizedSession(requests.Session):
         """Send a prepared request, as ``requests.Session.send`` does, by default with this session's time-out."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
-        return super().send(request, **kwargs)
+        try:
+            return super().send(request, **kwargs)
+        except RequestException as error:
+            if error.request is None:  # as where the answer's body breaks
+                error.request = request
+            raise
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
         """Take the credential off a redirected request that leaves its origin. Never put another one on."""

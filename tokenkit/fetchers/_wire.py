@@ -11,7 +11,7 @@ import http.client
 import io
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
@@ -20,12 +20,12 @@ from typing import Any, final
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tokenkit.clock import SystemClock
 
-__all__ = ["NO_AUTH", "NoAuth", "TimedAdapter", "deadline", "new_session", "time_left"]
+__all__ = ["NO_AUTH", "NoAuth", "TimedAdapter", "TimedSocket", "deadline", "new_session", "time_left"]
 
 _clock = SystemClock()
 _deadline: ContextVar[float] = ContextVar("tokenkit_wire_deadline", default=math.inf)
@@ -57,7 +57,7 @@ class NoAuth(AuthBase):
 NO_AUTH = NoAuth()
 
 
-class _TimedSocket(io.RawIOBase):
+class TimedSocket(io.RawIOBase):
     """A socket's bytes, each read of which gets no more time than the deadline leaves."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
@@ -102,7 +102,7 @@ class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         raw = self.fp.detach()  # the socket's own reader, as makefile() wraps it
-        self._head = _HeadReader(_TimedSocket(raw, sock))
+        self._head = _HeadReader(TimedSocket(raw, sock))
         self.fp = self._head
 
     def begin(self) -> None:
@@ -135,19 +135,17 @@ class _TLSPool(HTTPSConnectionPool):
 class TimedAdapter(HTTPAdapter):
     """requests' own adapter on the connections above. SOCKS proxies keep their own kind."""
 
+    pools: Mapping[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _TLSPool}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _use_timed_pools(self.poolmanager)
+        self.poolmanager.pool_classes_by_scheme = dict(self.pools)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
         manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
         if not proxy.lower().startswith("socks"):
-            _use_timed_pools(manager)
+            manager.pool_classes_by_scheme = dict(self.pools)
         return manager
-
-
-def _use_timed_pools(manager: PoolManager) -> None:
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
 
 
 class _Session(requests.Session):

@@ -1,0 +1,157 @@
+"""Many threads, one token: what revocations and stubborn resources cost."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import requests
+from protected import Mint, Reply, managed, resource
+from requests.adapters import HTTPAdapter
+
+from tokenkit.auth import BearerAuth
+from tokenkit.clock import SystemClock
+from tokenkit.manager import TokenManager
+from tokenkit.policy import RefreshPolicy
+
+clock = SystemClock()
+
+
+def crowd(number: int, work: Callable[[], None]) -> None:
+    """Run *work* in so many threads at once, and wait for all of them."""
+    gate = threading.Barrier(number)
+
+    def begin() -> None:
+        gate.wait()
+        work()
+
+    threads = [threading.Thread(target=begin) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def connect(auth: BearerAuth) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # looking for proxies and for .netrc costs more than a request on loopback
+    session.auth = auth
+    session.mount("http://", HTTPAdapter(max_retries=2))
+    return session
+
+
+def test_a_hundred_threads_with_one_revoked_token_cost_one_renewal() -> None:
+    """And no failed request."""
+    mint, statuses = Mint(), []
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager:
+        auth = BearerAuth(manager)
+        manager.get_token()
+        mint.revoke()
+
+        def work() -> None:
+            with connect(auth) as session:
+                statuses.append(session.get(api.url).status_code)
+
+        crowd(100, work)
+    assert ([200] * 100, 2) == (statuses, mint.given)
+
+
+def test_a_source_that_returns_the_rejected_token_gives_everybody_the_401() -> None:
+    """At once, and nothing is sent a second time."""
+    mint, statuses = Mint(), []
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager:
+        auth = BearerAuth(manager)
+        manager.get_token()
+        mint.stuck, mint.good = True, set()
+
+        def work() -> None:
+            with connect(auth) as session:
+                statuses.append(session.get(api.url).status_code)
+
+        crowd(20, work)
+        assert 20 == len(api.seen)
+    assert [401] * 20 == statuses
+
+
+def test_a_resource_that_always_rejects_costs_renewals_at_intervals() -> None:
+    """Not one a request: at most one per interval, which doubles."""
+    mint = Mint()
+    with resource(mint) as api, managed(mint, RefreshPolicy(min_renewal_interval=0.1)) as manager:
+        api.behave = lambda seen: Reply(401)
+        auth, end = BearerAuth(manager), clock.monotonic() + 1.5
+
+        def work() -> None:
+            with connect(auth) as session:
+                while clock.monotonic() < end:
+                    assert 401 == session.get(api.url).status_code
+
+        crowd(8, work)
+        assert len(api.seen) > 50
+    assert 3 <= mint.given <= 7  # the first two, then after 0.1, 0.2, 0.4 and 0.8 s
+
+
+class Revoking(threading.Thread):
+    """Revokes the token every so many seconds, once it has been used, until told to stop."""
+
+    def __init__(self, mint: Mint, every: float) -> None:
+        super().__init__(daemon=True)
+        self.done = threading.Event()
+        self.times = 0
+        self._mint = mint
+        self._every = every
+
+    def run(self) -> None:
+        while not self.done.wait(self._every):
+            self._mint.revoke()
+            self.times += 1
+
+
+def serve(manager: TokenManager, url: str, *, requests_each: int, stubborn: str | None = None) -> list[int]:
+    """Send many requests from 32 threads; return the statuses that were not 200."""
+    auth, failures = BearerAuth(manager), []
+
+    def work() -> None:
+        with connect(auth) as session:
+            for number in range(requests_each):
+                status = session.get(url).status_code
+                if status != 200:
+                    failures.append(status)
+                if stubborn and number % 5 == 0:
+                    session.get(stubborn)
+
+    crowd(32, work)
+    return failures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_ten_thousand_requests_survive_revocations() -> None:
+    """32 threads, a token revoked again and again: no failure, and a renewal for each revocation."""
+    mint = Mint()
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager:
+        revoking = Revoking(mint, 3.0)
+        revoking.start()
+        failures = serve(manager, f"{api.url}/x", requests_each=313)
+        revoking.done.set()
+        revoking.join()
+        seen = len(api.seen)
+    assert [] == failures
+    assert seen >= 32 * 313
+    assert revoking.times <= mint.given <= revoking.times + 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_stubborn_resource_does_not_harm_another() -> None:
+    """The same beside a resource that always answers 401: still no failure, and renewals keep their intervals."""
+    mint = Mint()
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager:
+        api.behave = lambda seen: Reply(401) if seen.path == "/stubborn" else api.protect(seen)
+        revoking = Revoking(mint, 3.0)
+        began = clock.monotonic()
+        revoking.start()
+        failures = serve(manager, f"{api.url}/x", requests_each=200, stubborn=f"{api.url}/stubborn")
+        revoking.done.set()
+        revoking.join()
+        seconds = clock.monotonic() - began
+    assert [] == failures
+    assert mint.given <= 2 + revoking.times + seconds  # one a second at the very most, besides

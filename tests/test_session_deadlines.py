@@ -1,0 +1,204 @@
+"""max_allowed_time and the default time-out of AuthorizedSession."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import requests
+from protected import Mint, Reply, Resource, managed, resource
+from raw_server import Script, answer, drips, hangs, raw_server, says
+from requests.exceptions import Timeout
+from urllib3.util import Retry
+from urllib3.util import Timeout as Limits
+
+from tokenkit.clock import SystemClock
+from tokenkit.errors import ConfigurationError
+from tokenkit.manager import TokenManager
+from tokenkit.session import AuthorizedSession
+from tokenkit.tokens import Token
+
+clock = SystemClock()
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+
+
+@pytest.fixture
+def mint() -> Mint:
+    return Mint()
+
+
+@pytest.fixture
+def manager(mint: Mint) -> Iterator[TokenManager]:
+    with managed(mint) as manager:
+        yield manager
+
+
+@pytest.fixture
+def session(manager: TokenManager) -> Iterator[AuthorizedSession]:
+    with AuthorizedSession(manager) as session:
+        yield session
+
+
+@pytest.fixture
+def api(mint: Mint) -> Iterator[Resource]:
+    with resource(mint) as server:
+        yield server
+
+
+SLOW: dict[str, Script] = {
+    "no answer": hangs,
+    "a head that drips": drips(answer(b"{}"), 0.02),
+    "a body that drips": drips(b"x" * 1000, 0.02, head=HEAD),
+    "chunks that drip": drips(b"1\r\nx\r\n" * 200, 0.02, head=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "a rejection that drips": drips(b"x" * 1000, 0.02, head=HEAD.replace(b"200 OK", b"401 No")),
+    "a redirect that drips": drips(b"x" * 1000, 0.02, head=HEAD.replace(b"200 OK", b"302 Found\r\nLocation: /")),
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+def test_the_whole_call_ends_in_time(session: AuthorizedSession, case: str) -> None:
+    """However the server keeps the client waiting; requests' own time-out is for each read alone."""
+    with raw_server(SLOW[case]) as server:
+        began = clock.monotonic()
+        with pytest.raises(Timeout) as caught:
+            session.get(server.url, timeout=30, max_allowed_time=0.3)
+        assert 0.25 < clock.monotonic() - began < 1
+    assert caught.value.request is not None
+
+
+def test_several_slow_hops_share_the_time(session: AuthorizedSession, api: Resource) -> None:
+    """Each is quick enough; together they are not."""
+    pause = threading.Event()
+
+    def behave(seen: object) -> Reply:
+        pause.wait(0.1)
+        return Reply(302, {"Location": "/again"})
+
+    api.behave = behave
+    began = clock.monotonic()
+    with pytest.raises(Timeout):
+        session.get(api.url, max_allowed_time=0.35)
+    assert clock.monotonic() - began < 1
+
+
+def test_a_call_in_time_is_left_alone(session: AuthorizedSession, api: Resource) -> None:
+    """With a limit as a timedelta too."""
+    assert 200 == session.get(api.url, max_allowed_time=timedelta(seconds=10)).status_code
+
+
+def test_waiting_for_a_token_counts(mint: Mint, api: Resource) -> None:
+    """A source that hangs is not waited for longer."""
+    release = threading.Event()
+    mint.fetch_token = lambda context=None: release.wait(20) and Token("late")  # type: ignore[method-assign]
+    with managed(mint) as manager, AuthorizedSession(manager) as session:
+        began = clock.monotonic()
+        try:
+            with pytest.raises(Timeout) as caught:
+                session.get(api.url, max_allowed_time=0.2)
+            assert clock.monotonic() - began < 1
+        finally:
+            release.set()
+    assert caught.value.request is not None
+
+
+def test_a_renewal_after_a_rejection_counts(mint: Mint, api: Resource) -> None:
+    """The caller gets a Timeout, not the 401 of a request that was to be sent again."""
+    release, first = threading.Event(), Token("first")
+    mint.fetch_token = lambda context=None: first  # type: ignore[method-assign]
+    mint.refresh_token = lambda current, context=None: release.wait(20) and Token("late")  # type: ignore[method-assign]
+    with managed(mint) as manager, AuthorizedSession(manager) as session:
+        try:
+            with pytest.raises(Timeout) as caught:
+                session.get(api.url, max_allowed_time=0.2)
+        finally:
+            release.set()
+    assert f"{api.url}/" == caught.value.request.url
+
+
+def test_a_shorter_refresh_timeout_gives_the_401(mint: Mint, api: Resource) -> None:
+    """Only the whole call's limit is an error; a renewal's own leaves the answer that there is."""
+    release, first = threading.Event(), Token("first")
+    mint.fetch_token = lambda context=None: first  # type: ignore[method-assign]
+    mint.refresh_token = lambda current, context=None: release.wait(20) and Token("late")  # type: ignore[method-assign]
+    with managed(mint) as manager, AuthorizedSession(manager, refresh_timeout=0.1) as session:
+        try:
+            assert 401 == session.get(api.url, max_allowed_time=10).status_code
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("header", [{"Retry-After": "30"}, {}])
+def test_a_pause_before_a_retry_is_not_begun_in_vain(manager: TokenManager, api: Resource, header: object) -> None:
+    """A pause that outlasts the time allowed ends the call at once."""
+    api.behave = lambda seen: Reply(503, dict(header))  # type: ignore[call-overload]
+    policy = Retry(3, status_forcelist=[503], backoff_factor=30)
+    with AuthorizedSession(manager, retries=policy) as session:
+        began = clock.monotonic()
+        with pytest.raises(Timeout):
+            session.get(api.url, max_allowed_time=2)
+    assert clock.monotonic() - began < 1.5
+
+
+def test_short_pauses_are_kept(manager: TokenManager, api: Resource) -> None:
+    """What fits into the time is done as the policy says."""
+    api.behave = lambda seen: Reply(503 if len(api.seen) < 2 else 200, {"Retry-After": "1"})
+    with AuthorizedSession(manager, retries=Retry(3, status_forcelist=[503])) as session:
+        assert 200 == session.get(api.url, max_allowed_time=10).status_code
+
+
+def test_what_is_read_later_has_no_deadline(session: AuthorizedSession) -> None:
+    """With stream=True the limit is over when the call returns."""
+    with raw_server(drips(b"x" * 20, 0.03, head=HEAD.replace(b"1000", b"20"))) as server:
+        response = session.get(server.url, stream=True, max_allowed_time=0.2)
+        assert 20 == len(response.content)
+
+
+def test_an_error_before_the_end_stays_what_it_is(session: AuthorizedSession) -> None:
+    """Not every failure is a matter of time."""
+    with pytest.raises(requests.exceptions.ConnectionError) as caught:
+        session.get("http://127.0.0.1:1/", max_allowed_time=10)
+    assert not isinstance(caught.value, Timeout)
+
+
+def test_a_call_within_a_call_has_no_more_time(session: AuthorizedSession) -> None:
+    """A hook that asks for more does not outlive the call that it belongs to."""
+    with raw_server(says(answer(b"{}")), hangs) as server:
+        began = clock.monotonic()
+        hook = {"response": lambda response, **options: session.get(server.url, max_allowed_time=30)}
+        with pytest.raises(Timeout):
+            session.get(server.url, hooks=hook, max_allowed_time=0.3)
+    assert clock.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), "5", True])
+def test_a_wrong_limit_is_refused(session: AuthorizedSession, api: Resource, seconds: object) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ConfigurationError, match="max_allowed_time"):
+        session.get(api.url, max_allowed_time=seconds)  # type: ignore[arg-type]
+    assert [] == api.seen
+
+
+@pytest.mark.parametrize("timeout", [0.1, (5, 0.1)])
+def test_the_session_has_a_time_out(manager: TokenManager, timeout: object) -> None:
+    """Used where a request gives none, of session.send() too."""
+    with raw_server(hangs) as server, AuthorizedSession(manager, timeout=timeout) as session:  # type: ignore[arg-type]
+        with pytest.raises(Timeout):
+            session.get(server.url)
+        with pytest.raises(Timeout):
+            session.send(session.prepare_request(requests.Request("GET", server.url)))
+
+
+@pytest.mark.parametrize("timeout", [0.1, (5, 0.1), Limits(connect=5, read=0.1), Limits(total=0.1)])
+@pytest.mark.parametrize("allowed", [None, 20])
+def test_a_request_has_its_own(session: AuthorizedSession, timeout: object, allowed: float | None) -> None:
+    """A number, a pair, or urllib3's object, with a limit for the whole call or without."""
+    with raw_server(hangs) as server:
+        began = clock.monotonic()
+        with pytest.raises(Timeout):
+            session.get(server.url, timeout=timeout, max_allowed_time=allowed)  # type: ignore[arg-type]
+    assert clock.monotonic() - began < 2
+
+
+def test_the_default_time_out_is_two_minutes(session: AuthorizedSession) -> None:
+    """As that of the peer that many come from."""
+    assert 120 == session.timeout
