@@ -18,6 +18,7 @@ __all__ = ["RefreshPolicy", "Window"]
 _MARGIN_SHARE = 1 / 20  # of the lifetime: so that a margin made for hours leaves a 5-second token usable
 _LONGEST_RETRY_AFTER = 3600.0  # seconds: what an endpoint may ask for
 _LEAST_DUE_WINDOW = 1.0  # seconds between due and expired, or that share of the lifetime, if it is less
+_draw = random.SystemRandom().random  # uWSGI would fork the state of random.random into every worker, unnoticed
 
 
 class Window(NamedTuple):
@@ -88,7 +89,7 @@ class RefreshPolicy:
         self,
         token: Token,
         now: datetime,
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] = _draw,
         *,
         just_fetched: bool = False,
     ) -> Window:
@@ -131,7 +132,7 @@ class RefreshPolicy:
         return left > self._margin(self._lifetime(token, left))
 
     def retry_delay(
-        self, failures: int, error: BaseException | None, draw: Callable[[], float] = random.random
+        self, failures: int, error: BaseException | None, draw: Callable[[], float] = _draw
     ) -> float:
         """Return how many seconds to wait after the *failures*-th failure in a row, whose cause was *error*.
 

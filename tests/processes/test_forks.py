@@ -5,12 +5,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from forked import Child, Work, holding_lock, renewal_threads
 
-from tokenkit import ClientCredentialsFetcher, RefreshPolicy, TokenManager, TokenStorage
+from tokenkit import (
+    AuthenticationError,
+    ClientCredentialsFetcher,
+    RefreshPolicy,
+    Token,
+    TokenManager,
+    TokenStorage,
+)
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.events import TokenEvent, TokenListener
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
@@ -18,6 +26,7 @@ from tokenkit.testing import LocalIdP
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks in the ways of Linux")
 THREADS = 8
+POLICY = RefreshPolicy(lock_timeout=0.3)
 Fork = Callable[[Work], Child]
 
 
@@ -43,8 +52,7 @@ def make_manager(
     idp: LocalIdP, storage: TokenStorage | None = None, listener: TokenListener | None = None
 ) -> TokenManager:
     fetcher = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
-    policy = RefreshPolicy(lock_timeout=0.3)
-    return TokenManager(fetcher, storage, policy=policy, listeners=[listener] if listener else [])
+    return TokenManager(fetcher, storage, policy=POLICY, listeners=[listener] if listener else [])
 
 
 @pytest.fixture
@@ -200,6 +208,16 @@ def test_a_fork_while_the_storage_is_locked(local_idp: LocalIdP, tmp_path: Path,
         local_idp.heal()
         waiting.result(10)
     assert 2 == local_idp.count("token")
+
+
+def test_children_draw_different_jitter(fork: Fork) -> None:
+    """A fleet of workers spreads out, although no hook has told the random module that they are several."""
+    now = datetime.now(timezone.utc)
+    token = Token("abc", issued_at=now, expires_at=now + timedelta(hours=1))
+    error = AuthenticationError("down", transient=True)
+    children = [fork(lambda: [POLICY.window(token, now).due_in, POLICY.retry_delay(9, error)]) for _ in range(3)]
+    due_in, delays = zip(*[child.result() for child in children], strict=True)
+    assert (3, 3) == (len(set(due_in)), len(set(delays)))
 
 
 def test_many_forks_in_a_row(local_idp: LocalIdP) -> None:

@@ -35,6 +35,7 @@ Timeout = float | tuple[float, float]
 _MAX_BODY = 1 << 20
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _clock = SystemClock()
+_random = random.SystemRandom()  # uWSGI would fork the state of any other into every worker
 
 
 @final
@@ -77,7 +78,7 @@ class _Backoff(Retry):
 
     def get_backoff_time(self) -> float:
         pause = self.backoff_factor * 2 ** max(0, len(self.history) - 1)
-        return float(min(self.backoff_max, pause) * random.uniform(0.5, 1))
+        return float(min(self.backoff_max, pause) * _random.uniform(0.5, 1))
 
 
 def _policy(retries: int | Retry | None) -> Retry:
