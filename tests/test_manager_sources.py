@@ -224,7 +224,7 @@ class Unnamed(TokenFetcher):
         {"clock": 0},
         {"listeners": [print]},
     ],
-    ids=str,
+    ids=lambda arguments: " ".join(f"{name}={type(value).__name__}" for name, value in arguments.items()),
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, object]) -> None:
     """They are configuration errors, and ValueErrors, before anything is fetched."""
