@@ -18,7 +18,7 @@ FLOORS = {
         *["_renewal", "_schedule", "_schema", "_shared", "_steps"],
     ],
     5: ["pipeline", "_engine", "manager"],
-    6: ["_origins", "_challenges", "_resend", "_hook", "_redirects", "_deadlines", "auth", "session"],
+    6: ["_arguments", "_origins", "_challenges", "_resend", "_hook", "_redirects", "_deadlines", "auth", "session"],
     7: ["_toml", "config", "contrib", "cli", "testing"],
     8: [""],
 }
@@ -38,8 +38,8 @@ BESIDE = {
     "_schedule": ["_holding", "_renewal"],
     "_hook": ["_resend"],
     "_redirects": ["_hook"],
-    "auth": ["_origins", "_challenges", "_resend", "_hook", "_redirects"],
-    "session": ["auth", "_deadlines", "_origins", "_redirects"],
+    "auth": ["_arguments", "_origins", "_challenges", "_resend", "_hook", "_redirects"],
+    "session": ["auth", "_arguments", "_deadlines", "_origins", "_redirects"],
     "config": ["_toml"],
     "cli": ["_toml", "config"],
 }

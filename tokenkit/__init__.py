@@ -24,10 +24,12 @@ from tokenkit.manager import TokenManager
 from tokenkit.options import FetchOptions
 from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
 from tokenkit.policy import RefreshPolicy
+from tokenkit.session import AuthorizedSession
 from tokenkit.tokens import Token
 
 __all__ = [
     "AuthenticationError",
+    "AuthorizedSession",
     "BearerAuth",
     "BodyTokenFetcher",
     "CallableTokenFetcher",

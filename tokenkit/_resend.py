@@ -18,7 +18,10 @@ from tokenkit.clock import SystemClock
 
 __all__ = ["Options", "make_ready", "resend"]
 
-Options = dict[str, Any]  # what a Session sends with: stream, timeout, verify, cert, proxies
+Options = dict[str, Any]  # what a Session sends with
+
+# What an adapter takes; requests-cache gives hooks more.
+_SENT_WITH = ("stream", "timeout", "verify", "cert", "proxies")
 
 _DRAIN_BYTES = 64 * 1024
 _DRAIN_SECONDS = 1.0
@@ -65,7 +68,7 @@ def resend(rejected: Response, header: str, value: str, options: Options) -> Res
     _carry_cookies(request, rejected)
     request.headers[header] = value
     began = _clock.monotonic()
-    answer = rejected.connection.send(request, **options)
+    answer = rejected.connection.send(request, **{name: options[name] for name in _SENT_WITH if name in options})
     answer.elapsed = timedelta(seconds=_clock.monotonic() - began)
     answer.history = [*rejected.history, rejected]
     return answer

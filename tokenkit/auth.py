@@ -20,6 +20,7 @@ from requests.auth import AuthBase
 from requests.exceptions import Timeout
 from requests.structures import CaseInsensitiveDict
 
+from tokenkit._arguments import checked_attempts, checked_statuses, checked_wait
 from tokenkit._challenges import is_scope_refusal
 from tokenkit._hook import TokenHook
 from tokenkit._origins import OriginRules
@@ -35,6 +36,7 @@ __all__ = ["BearerAuth"]
 logger = logging.getLogger(__name__)
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_FINAL = "_tokenkit_final"  # on an answer that was dealt with: requests-cache calls hooks twice
 _MOST_PREFIXES = 16
 _MOST_RESOURCES = 1024
 
@@ -103,9 +105,9 @@ class BearerAuth(AuthBase):
         self._manager = manager
         self._header = header
         self._key = header.lower()
-        self._statuses = _checked_statuses(refresh_status_codes)
-        self._attempts = _checked_attempts(max_refresh_attempts)
-        self._timeout = _checked_timeout(timeout)
+        self._statuses = checked_statuses(refresh_status_codes)
+        self._attempts = checked_attempts(max_refresh_attempts)
+        self._timeout = checked_wait(timeout)
         self._rules = OriginRules(origins, allow_insecure=allow_insecure)
         self._start()
 
@@ -138,7 +140,10 @@ class BearerAuth(AuthBase):
         return self._manager
 
     def within(self, seconds: float) -> BearerAuth:
-        """Return an equal object whose requests wait at most *seconds* for a token."""
+        """Return an equal object whose requests wait at most *seconds* for a token.
+
+        :meta private:
+        """
         other = BearerAuth.__new__(BearerAuth)
         other.__setstate__({**self.__getstate__(), "_timeout": _tighter(self._timeout, seconds)})
         other._approved, other._accepted = self._approved, self._accepted
@@ -200,20 +205,31 @@ class BearerAuth(AuthBase):
 
     @property
     def in_storm(self) -> bool:
-        """Whether some resource rejects tokens that are too young to be bad."""
+        """Whether some resource rejects tokens that are too young to be bad.
+
+        :meta private:
+        """
         return self._manager.rejection_storm
 
     def may_follow(self, came_from: str, url: str) -> bool:
-        """Return whether the token may go on from one URL to the other on a redirect."""
+        """Return whether the token may go on from one URL to the other on a redirect.
+
+        :meta private:
+        """
         return self._rules.follow(came_from, url)
 
     def answer(self, response: Response, hook: TokenHook, options: Options) -> Response | None:
-        """Return what the caller is to get in place of *response*; None for that itself."""
+        """Return what the caller is to get in place of *response*; None for that itself.
+
+        :meta private:
+        """
         request = response.request
         if not hook.is_on(request):
             return None  # another's request, or one that was redirected to where the token does not go
         if response.status_code in self._statuses:
-            response = self._renewed(response, hook, options)
+            if not hasattr(response, _FINAL):
+                response = self._renewed(response, hook, options)
+                setattr(response, _FINAL, True)
         elif self._manager.rejection_storm:
             self._note(request, hook)
         if response.is_redirect:
@@ -268,25 +284,3 @@ def _tighter(timeout: float | None, left: float) -> float | None:
 
 def _resource(request: PreparedRequest) -> str:
     return (request.url or "").partition("?")[0]
-
-
-def _checked_statuses(codes: Iterable[int]) -> frozenset[int]:
-    statuses = frozenset(codes)
-    if not all(isinstance(code, int) and 400 <= code <= 599 for code in statuses):
-        raise ConfigurationError("refresh_status_codes must be statuses from 400 to 599")
-    return statuses
-
-
-def _checked_attempts(attempts: int) -> int:
-    if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 0:
-        raise ConfigurationError("max_refresh_attempts must be a whole number, at least 0")
-    return attempts
-
-
-def _checked_timeout(timeout: float | timedelta | None) -> float | None:
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-        raise ConfigurationError("timeout must be a finite number of seconds, at least 0, or None")
-    return float(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from requests import PreparedRequest, Request, Response
 from requests.exceptions import RequestException, Timeout
 from urllib3.util import Retry
 
+from tokenkit._arguments import checked_duration, checked_limits
 from tokenkit._deadlines import DeadlineAdapter
 from tokenkit._origins import origin_of
 from tokenkit._redirects import follows
@@ -68,7 +70,7 @@ class AuthorizedSession(requests.Session):
         if base_url is not None and (not isinstance(base_url, str) or origin_of(base_url) is None):
             raise ConfigurationError("base_url must be an absolute http:// or https:// URL")
         self.base_url = base_url
-        self.timeout = _checked_timeout(timeout)
+        self.timeout = checked_limits(timeout)
         self.auth = BearerAuth(
             manager,
             refresh_status_codes=refresh_status_codes,
@@ -136,7 +138,7 @@ class AuthorizedSession(requests.Session):
 
         if max_allowed_time is None:
             return send()
-        end = _clock.monotonic() + min(_checked_seconds(max_allowed_time), time_left())
+        end = _clock.monotonic() + min(checked_duration(max_allowed_time), time_left())
         with deadline(end):
             try:
                 return send()
@@ -152,7 +154,7 @@ class AuthorizedSession(requests.Session):
             url = request.url.decode() if isinstance(request.url, bytes) else str(request.url)
             request.url = urljoin(self.base_url, url)
         auth = request.auth or self.auth
-        if isinstance(auth, BearerAuth) and time_left() != _NO_END:
+        if isinstance(auth, BearerAuth) and time_left() < math.inf:
             request.auth = auth.within(time_left())
         return super().prepare_request(request)
 
@@ -172,24 +174,3 @@ class AuthorizedSession(requests.Session):
         here, there = response.request.url, prepared_request.url
         if self.should_strip_auth(here, there) and not follows(prepared_request, response):  # type: ignore[no-untyped-call]  # in the stubs
             prepared_request.headers.pop("Authorization", None)
-
-
-_NO_END = float("inf")
-
-
-def _checked_timeout(timeout: Any) -> Any:
-    pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    if len(pair) != 2 or not all(one is None or _is_duration(one) for one in pair):
-        raise ConfigurationError("timeout must be seconds, more than 0, a pair (connect, read) of them, or None")
-    return timeout
-
-
-def _checked_seconds(duration: float | timedelta) -> float:
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if not _is_duration(seconds):
-        raise ConfigurationError("max_allowed_time must be a number of seconds, more than 0, or None")
-    return seconds
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _NO_END

@@ -1,0 +1,138 @@
+"""What google-auth documents of its AuthorizedSession, as scenarios of our own against ours.
+
+The table in the docs (how-to, requests) says what is the same and what differs.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from protected import Mint, Reply, Resource, managed, resource
+from raw_server import hangs, raw_server
+from requests.exceptions import Timeout
+
+from tokenkit.clock import SystemClock
+from tokenkit.errors import AuthenticationError
+from tokenkit.manager import TokenManager
+from tokenkit.session import AuthorizedSession
+
+clock = SystemClock()
+
+
+@pytest.fixture
+def mint() -> Mint:
+    return Mint()
+
+
+@pytest.fixture
+def manager(mint: Mint) -> Iterator[TokenManager]:
+    with managed(mint) as manager:
+        yield manager
+
+
+@pytest.fixture
+def api(mint: Mint) -> Iterator[Resource]:
+    with resource(mint) as server:
+        yield server
+
+
+@pytest.fixture
+def session(manager: TokenManager) -> Iterator[AuthorizedSession]:
+    with AuthorizedSession(manager) as session:
+        yield session
+
+
+def test_same_a_good_token_is_sent_once(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+    """One request, one header, no renewal."""
+    assert 200 == session.request("GET", api.url, headers={"X-Own": "1"}).status_code
+    assert (1, 1, "1") == (len(api.seen), mint.given, api.seen[0].headers["x-own"])
+
+
+def test_same_a_rejected_request_is_sent_again_to_the_same_url(
+    session: AuthorizedSession, api: Resource, mint: Mint
+) -> None:
+    """Two requests, the second with the renewed token, method and body as before."""
+    session.get(api.url)
+    mint.revoke()
+    assert 200 == session.post(f"{api.url}/a?b=c", data=b"body").status_code
+    again = [(seen.method, seen.path, seen.body) for seen in api.seen[1:]]
+    assert [("POST", "/a?b=c", b"body")] * 2 == again
+
+
+def test_same_attempts_and_statuses_can_be_set(manager: TokenManager, api: Resource) -> None:
+    """By the same two names."""
+    api.behave = lambda seen: Reply(403)
+    with AuthorizedSession(manager, refresh_status_codes=(403,), max_refresh_attempts=4) as session:
+        assert 403 == session.get(api.url).status_code
+    assert 5 == len(api.seen)
+
+
+def test_same_there_is_a_default_time_out(session: AuthorizedSession) -> None:
+    """120 seconds, where requests has none."""
+    assert 120 == session.timeout
+
+
+def test_same_a_short_time_out_does_not_shorten_the_call(session: AuthorizedSession, api: Resource) -> None:
+    """Timeout is for each read; max_allowed_time for the whole."""
+    assert 200 == session.get(api.url, timeout=2, max_allowed_time=60).status_code
+
+
+def test_same_the_time_allowed_covers_everything(session: AuthorizedSession) -> None:
+    """And is over with a Timeout of requests."""
+    with raw_server(hangs) as server, pytest.raises(Timeout):
+        session.get(server.url, timeout=60, max_allowed_time=0.2)
+
+
+def test_same_a_response_that_is_final_comes_as_it_is(session: AuthorizedSession, api: Resource) -> None:
+    """After the last attempt the caller gets the rejection, not an exception."""
+    api.behave = lambda seen: Reply(401, body=b"no")
+    assert b"no" == session.get(api.url).content
+
+
+def test_same_closing_may_be_left_to_with(manager: TokenManager, api: Resource) -> None:
+    """A session is a context manager."""
+    with AuthorizedSession(manager) as session:
+        assert 200 == session.get(api.url).status_code
+
+
+def test_differs_the_token_is_an_auth_object(session: AuthorizedSession, api: Resource) -> None:
+    """So .netrc does not replace it, auth= of one request does, and a prepared request has it."""
+    prepared = session.prepare_request(requests.Request("GET", api.url))
+    assert "Bearer token-1" == prepared.headers["Authorization"]
+    session.get(api.url, auth=("joe", "secret"))
+    assert str(api.tokens[0]).startswith("Basic ")
+
+
+def test_differs_a_failed_renewal_leaves_the_rejection(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+    """There an error of the renewal is raised; here the caller gets the 401 that the API gave."""
+    session.get(api.url)
+    mint.revoke()
+    mint.failing = True
+    assert 401 == session.get(api.url).status_code
+
+
+def test_differs_a_first_failure_is_an_error_of_requests(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+    """There it is an error of google-auth's own, which `except RequestException` misses."""
+    mint.failing = True
+    with pytest.raises(requests.exceptions.RequestException) as caught:
+        session.get(api.url)
+    assert isinstance(caught.value, AuthenticationError)
+
+
+def test_differs_a_spent_body_is_not_sent_again(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+    """There it goes out a second time, empty."""
+    session.get(api.url)
+    mint.revoke()
+    assert 401 == session.post(api.url, data=iter([b"a", b"b"])).status_code
+    assert 2 == len(api.seen)
+
+
+def test_differs_the_time_allowed_holds_while_an_answer_drips(session: AuthorizedSession) -> None:
+    """There it is looked at between requests only."""
+    from raw_server import drips
+
+    with raw_server(drips(b"x" * 500, 0.02, head=b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")) as server:
+        began = clock.monotonic()
+        with pytest.raises(Timeout):
+            session.get(server.url, max_allowed_time=0.2)
+    assert clock.monotonic() - began < 2
