@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import copy
+import html
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.context import get_spawning_popen
 from typing import Any, ClassVar, final
-from urllib.parse import unquote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 __all__ = ["Scrubber", "SecretKeeper"]
 
@@ -91,13 +93,14 @@ class Scrubber:
     __slots__ = ("_pattern",)
 
     def __init__(self, *fields: Mapping[str, Any]) -> None:
-        secrets = {text for one in fields for name, value in one.items() for text in _texts(name, value)}
+        texts = {text for one in fields for name, value in one.items() for text in _texts(name, value)}
+        secrets = {form for text in texts for form in _forms(text)}
         patterns = [
             # A short one is only taken out where it stands alone: 'a' is in every word.
             re.escape(text) if len(text) > 3 else rf"(?<!\w){re.escape(text)}(?!\w)"
             for text in sorted(secrets, key=len, reverse=True)
         ]
-        self._pattern = re.compile("|".join(patterns)) if patterns else None
+        self._pattern = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
     def clean(self, text: object, limit: int = 200) -> str | None:
         """Return *text* without secrets and control characters, shortened; None where it is no text or empty."""
@@ -124,6 +127,11 @@ def _texts(name: str, value: Any) -> Iterable[str]:
         yield str(value)
         yield from (part for part in str(value).split(" ") if len(part) > 8)  # 'Bearer abc...'
         yield from _basic_password(str(value))
+
+
+def _forms(text: str) -> set[str]:
+    """Return *text* as it is, and as a form, a URL, JSON or HTML writes it, which is how it may come back."""
+    return {text, quote_plus(text), quote(text, safe=""), json.dumps(text)[1:-1], html.escape(text)}
 
 
 def _basic_password(header: str) -> Iterator[str]:

@@ -108,15 +108,17 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
             AuthenticationError: It cannot be run, failed, or took too long.
             MalformedResponseError: Its output is no token, or longer than 1 MiB.
         """
-        known = FetchContext() if context is None else context
-        limit = self.timeout if known.timeout is None else min(self.timeout, known.timeout)
-        output = self._run({**os.environ, **(from_context(self.env, known) or {})}, limit)
         try:
-            return Token.from_response(self._answer(output), ttl=self.ttl)
-        except MalformedResponseError as error:
-            failure = own_copy(error)  # without the frames that hold the answer
+            return self._token(FetchContext() if context is None else context)
+        except AuthenticationError as error:
+            failure = own_copy(error)  # without the frames that hold the environment and the output
         failure.step_name = self.name
         raise failure
+
+    def _token(self, context: FetchContext) -> Token:
+        limit = self.timeout if context.timeout is None else min(self.timeout, context.timeout)
+        output = self._run({**os.environ, **(from_context(self.env, context) or {})}, limit)
+        return Token.from_response(self._answer(output), ttl=self.ttl)
 
     def _run(self, environment: Mapping[str, str], limit: float) -> bytes:
         end = _clock.monotonic() + limit

@@ -215,7 +215,11 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             ConfigurationError: The revocation endpoint is not known.
             AuthenticationError: The server cannot be reached, or refused.
         """
-        self._client.revoke(token, context=FetchContext(timeout=timeout), step_name=self.name)
+        try:
+            return self._client.revoke(token, context=FetchContext(timeout=timeout), step_name=self.name)
+        except TokenKitError as error:
+            failure = own_copy(error)  # without the frames whose variables hold secrets
+        raise failure
 
     def introspect(self, token: Token | str, *, timeout: float | None = None) -> dict[str, Any]:
         """Return what the server says about *token* (RFC 7662): ``active``, and more if it likes.
@@ -228,7 +232,11 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             ConfigurationError: The introspection endpoint is not known.
             AuthenticationError: The server cannot be reached, or refused.
         """
-        return self._client.introspect(token, context=FetchContext(timeout=timeout), step_name=self.name)
+        try:
+            return self._client.introspect(token, context=FetchContext(timeout=timeout), step_name=self.name)
+        except TokenKitError as error:
+            failure = own_copy(error)  # as above
+        raise failure
 
     def close(self) -> None:
         self._client.close()

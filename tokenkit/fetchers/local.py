@@ -155,6 +155,9 @@ class EnvTokenFetcher(TokenFetcher):
             AuthenticationError: It is not set, or empty.
             MalformedResponseError: What it holds is no token, or an expired one.
         """
+        return _without_frames(self._read)
+
+    def _read(self) -> Token:
         text = os.environ.get(self.variable, "").strip()
         if not text:
             message = f"the environment variable {self.variable} is not set, or empty"
@@ -212,6 +215,9 @@ class FileTokenFetcher(TokenFetcher):
             AuthenticationError: There is no token in it; it may come yet (``transient``).
             MalformedResponseError: What it holds is no token, or one that expired and may be replaced yet.
         """
+        return _without_frames(self._read)
+
+    def _read(self) -> Token:
         text = read_secret(self.path, step_name=self.name)
         token = _token(text, ttl=self.ttl, step_name=self.name, transient=True)
         return replace(token, extra={"refresh_in": self.reread})
@@ -268,6 +274,14 @@ def _token(text: str, *, ttl: timedelta | None, step_name: str, transient: bool 
     try:
         return Token.from_response({"access_token": text}, ttl=ttl)
     except MalformedResponseError as error:
-        failure = own_copy(error)  # without the frames that hold the token
-    failure.step_name, failure.transient = step_name, transient
+        error.step_name, error.transient = step_name, transient
+        raise
+
+
+def _without_frames(read: Callable[[], Token]) -> Token:
+    """Return what *read* returns; what it raises comes without the frames whose variables hold the token."""
+    try:
+        return read()
+    except AuthenticationError as error:
+        failure = own_copy(error)
     raise failure
