@@ -1,11 +1,11 @@
 """Failed renewals: shared by all who waited, backed off from, and no matter to who holds a valid token."""
 
-import random
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
-from scripted import PATIENCE, STEADY, Rig, down, outcomes
+from scripted import PATIENCE, Rig, down, outcomes
 
 from tokenkit import (
     AuthenticationError,
@@ -212,24 +212,32 @@ def test_the_patient_and_the_impatient_share_attempts(rig: Rig) -> None:
     assert 2 == rig.source.fetches
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_an_outage_costs_no_call_and_no_more_attempts_than_allowed(rig: Rig, seed: int) -> None:
+@pytest.mark.parametrize("run", range(5))
+def test_an_outage_costs_no_call_and_no_more_attempts_than_allowed(rig: Rig, run: int) -> None:
     """The source is down for 60 seconds while the token is due: nobody fails, each attempt is when it may be."""
     rig.manager.get_token()
     rig.advance(3600 * 0.9 - 1)
     rig.source.always = down()
-    random.seed(seed)
     due_at = rig.clock.monotonic() + 1
-    rig.live(61, lambda: rig.manager.get_token(0))
-    random.seed(seed)
-    allowed, failures = [due_at], 0
-    while allowed[-1] <= due_at + 60:
-        failures += 1
-        allowed.append(allowed[-1] + STEADY.retry_delay(failures, down()))
-    assert allowed[:-1] == pytest.approx([one.at for one in rig.source.asked[1:]], abs=1e-6)
+    allowed = {due_at}
+    rig.live(61, lambda: (rig.manager.get_token(0), allowed.add(rig.manager._engine.holding.retry_at)))
+    asked_at = [one.at for one in rig.source.asked[1:]]
+    assert pytest.approx(sorted(one for one in allowed if due_at <= one <= due_at + 60), abs=1e-6) == asked_at
+    gaps = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert all(gap <= min(60, 1.5**number) + 1e-6 for number, gap in enumerate(gaps))
     rig.source.always = None
     rig.live(60, lambda: rig.manager.get_token(0))
     assert f"token-{rig.source.fetches}" == rig.manager.get_token().access_token
+
+
+def test_the_number_of_attempts_in_an_outage(make_rig: Callable[..., Rig]) -> None:
+    """A source that asks for seven seconds each time is asked nine times in the minute that it is down."""
+    rig = make_rig(policy=RefreshPolicy(jitter=0, max_retry_timeout=5))
+    rig.manager.get_token()
+    rig.advance(3600 * 0.9 - 1)
+    rig.source.always = down(retry_after=7)
+    rig.live(61, lambda: rig.manager.get_token(0))
+    assert 1 + 9 == rig.source.fetches
 
 
 def test_a_failure_keeps_what_is_held(rig: Rig) -> None:

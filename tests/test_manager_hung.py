@@ -102,6 +102,22 @@ def test_a_late_result_that_is_newer_counts(rig: Rig) -> None:
     assert "token-1" == rig.manager.get_token().access_token
 
 
+def test_of_two_results_the_newer_counts(rig: Rig) -> None:
+    """Where a late result was first, and is the newer one, the attempt that took its place does not displace it."""
+    late, second = rig.source.hang(), rig.source.hang()
+    old = rig.source.token(99)
+    (waiting,) = rig.ask(timeout=100)
+    assert late.reached()
+    rig.parked()
+    rig.clock.advance(LIMIT)
+    assert second.reached()
+    late.release()
+    newer = waiting.result(PATIENCE)
+    second.release(old)
+    rig.parked()
+    assert newer is rig.manager.current
+
+
 def test_a_late_failure_is_nobodys(rig: Rig) -> None:
     """A superseded attempt that fails starts no back-off and fails no caller."""
     late, stuck = rig.source.hang(), rig.source.hang()

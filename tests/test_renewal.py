@@ -37,7 +37,7 @@ def test_an_attempt_has_its_time_from_its_start() -> None:
     attempts = Attempts("service")
     attempt = attempts.request(0, 30)
     assert (attempt, True) == (attempts.under_way(1000), attempt.unclaimed)
-    attempt.start(1000, None)
+    attempt.start(1000, 0, None)
     assert (attempt, None) == (attempts.under_way(1029.9), attempts.under_way(1030))
 
 
@@ -52,7 +52,7 @@ def test_an_attempt_that_nobody_begins_is_a_callers() -> None:
         attempt.needs_caller(1, 1),
     ]
     assert 1 == attempt.next_change()
-    attempt.start(1, None)
+    attempt.start(1, 0, None)
     assert (False, 31) == (attempt.needs_caller(2, 10), attempt.next_change())
 
 
@@ -62,7 +62,7 @@ def test_three_may_be_abandoned() -> None:
     hung = []
     for number in range(4):
         hung.append(attempts.request(number * 30, 30))
-        hung[-1].start(number * 30, None)
+        hung[-1].start(number * 30, 0, None)
     assert ([False, True, True, True], True) == ([one.supersedes for one in hung], attempts.are_exhausted)
     with pytest.raises(RenewalError, match="4 renewals of service hang"):
         attempts.request(120, 30)
@@ -74,10 +74,10 @@ def test_a_lock_that_a_hung_one_holds_is_skipped() -> None:
     """And no longer when that has come back."""
     attempts = Attempts("service")
     hung = attempts.request(0, 30)
-    hung.start(0, None)
+    hung.start(0, 0, None)
     hung.holds_lock = True
     second = attempts.request(30, 30)
-    second.start(30, None)
+    second.start(30, 0, None)
     attempts.end(second, 31)
     assert (True, True) == (second.skips_lock, attempts.request(32, 30).skips_lock)
     attempts.end(hung, 33)
@@ -90,7 +90,7 @@ def test_a_lock_that_a_hung_one_holds_is_skipped() -> None:
 def test_an_attempt_cut_short_by_its_leader_has_not_failed(until: float, ended_at: float, failed: bool) -> None:
     """One that ends without a token after its leader's time, which was less than an attempt's, says nothing."""
     attempt = Attempt(0, 30)
-    attempt.start(0, None, until)
+    attempt.start(0, 0, None, until)
     attempt.end(ended_at)
     assert (failed, min(30, until)) == (attempt.has_failed, attempt.deadline)
 
@@ -100,7 +100,7 @@ def test_an_attempt_knows_its_thread() -> None:
     attempts = Attempts("service")
     attempt = attempts.request(0, 30)
     assert not attempts.is_inside()
-    attempt.start(0, None)
+    attempt.start(0, 0, None)
     elsewhere: list[bool] = []
     other = threading.Thread(target=lambda: elsewhere.append(attempts.is_inside()))
     other.start()

@@ -201,7 +201,7 @@ class Engine:
             with self._renewed:
                 if attempt is not self._schedule.attempts.current or not attempt.unclaimed:
                     return
-                attempt.start(self._clock.monotonic(), thread, until)
+                attempt.start(self._clock.monotonic(), self.holding.generations, thread, until)
                 known, rejected = self.holding.known, self.holding.rejected
             if attempt.supersedes:
                 logger.warning("a renewal of %s hangs; another one starts beside it", self._name)

@@ -39,6 +39,7 @@ class Attempt:
         "deadline",
         "done",
         "error",
+        "generation",
         "hangs_at",
         "holds_lock",
         "offered",
@@ -59,6 +60,7 @@ class Attempt:
         self.offered = False  # whether the thread has been told, or is known not to be had
         # Known from its start on:
         self.started_at = now
+        self.generation = 0
         self.hangs_at = math.inf
         self.deadline = math.inf  # until when the source may take; before it hangs where its leader has less time
         self.thread: RenewalThread | None = None  # what runs it; None: a caller
@@ -74,15 +76,17 @@ class Attempt:
         self.error: AuthenticationError | None = None
         self._runner: int | None = None
 
-    def start(self, now: float, thread: RenewalThread | None, until: float = math.inf) -> None:
+    def start(self, now: float, generation: int, thread: RenewalThread | None, until: float = math.inf) -> None:
         """Note that the calling thread runs it from *now* on.
 
         Args:
             now: The monotonic time.
+            generation: How many tokens have landed so far.
             thread: The renewal thread, where that is the one.
             until: When the caller's own time is over, where a caller leads.
         """
         self.started_at = now
+        self.generation = generation
         self.hangs_at = now + self._limit
         self.deadline = min(self.hangs_at, until)
         self.thread = thread

@@ -143,7 +143,7 @@ class Schedule:
             if attempt.has_failed:
                 self.holding.fail(attempt.error, now)
             return False
-        if attempt.superseded:
+        if attempt.superseded or attempt.generation != self.holding.generations:  # it was not alone
             return self.holding.improve(attempt.token, now, adopted=attempt.adopted)
         self.holding.publish(attempt.token, now, adopted=attempt.adopted)
         return True
