@@ -12,6 +12,7 @@ from requests.exceptions import RequestException, Timeout
 
 from tokenkit.auth import BearerAuth
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalStoppedError, RenewalTimeoutError
+from tokenkit.events import TokenEvent, TokenListener
 from tokenkit.fetchers.local import StaticTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
@@ -86,6 +87,22 @@ def test_its_hook_runs_before_those_of_the_user(manager: TokenManager) -> None:
     request = requests.Request("GET", URL, hooks={"response": print}).prepare()
     BearerAuth(manager)(request)
     assert [False, True] == [hook is print for hook in request.hooks["response"]]
+
+
+def test_a_listener_hears_of_each_use(mint: Mint) -> None:
+    """Where one listens for hits, requests tell of theirs like any caller."""
+    heard: list[object] = []
+
+    class Listener(TokenListener):
+        def cache_hit(self, event: TokenEvent) -> None:
+            heard.append(event)
+
+    with TokenManager(mint, listeners=[Listener()]) as manager:
+        auth = BearerAuth(manager)
+        manager.get_token()
+        for _ in range(3):
+            prepare(auth)
+    assert 3 == len(heard)
 
 
 def test_requests_share_the_hook(manager: TokenManager) -> None:

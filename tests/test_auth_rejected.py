@@ -136,6 +136,15 @@ def test_a_cookie_header_written_by_hand_stays(session: requests.Session, api: R
     assert ["mine=1", "mine=1"] == [seen.headers["cookie"] for seen in api.seen]
 
 
+def test_a_request_without_a_cookie_jar_is_sent_again(session: requests.Session, api: Resource) -> None:
+    """One that was put together by hand may have none."""
+    request = session.prepare_request(requests.Request("GET", api.url))
+    request._cookies = None
+    adapter = session.get_adapter(api.url)
+    rejected = adapter.send(request)
+    assert 200 == request.hooks["response"][0](rejected).status_code
+
+
 def test_a_second_rejection_goes_round_again(session: requests.Session, api: Resource, mint: Mint) -> None:
     """max_refresh_attempts is 2: the third token is tried, and all answers are in the history."""
     api.behave = lambda seen: Reply(200 if seen.token == "Bearer token-3" else 401)

@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from functools import partial
 from typing import Any, final
 
 from requests import PreparedRequest, Response
@@ -85,7 +84,7 @@ class BearerAuth(AuthBase):
 
     # Slots are read faster than a dictionary, and what is kept says what a pickle holds.
     _KEPT = ("_attempts", "_header", "_key", "_manager", "_rules", "_statuses", "_timeout")
-    __slots__ = (*_KEPT, "_accepted", "_approved", "_get_token", "_high", "_hook", "_low")
+    __slots__ = (*_KEPT, "_accepted", "_approved", "_high", "_holding", "_hook", "_low", "_monotonic")
 
     def __init__(
         self,
@@ -116,8 +115,9 @@ class BearerAuth(AuthBase):
         # raised by one: two comparisons, half the price of startswith(). Set here, never reassigned.
         self._low = self._rules.prefix
         self._high = self._low[:-1] + "0" if self._low else ""
-        get_token = self._manager.get_token
-        self._get_token = get_token if self._timeout is None else partial(get_token, self._timeout)
+        # What get_token() reads while a token is fresh. Where listeners hear of each use it is called all the same.
+        self._holding = self._manager._holding
+        self._monotonic = _end_of_time if self._manager._hears_hits else self._manager._monotonic
         # Each replaced whole, or a dictionary that threads may change at once; losing a change costs a little time.
         self._approved: tuple[str, ...] = ()  # further prefixes of URLs that get the token
         self._accepted: dict[str, Token] = {}  # by resource, the token it took last; kept in a storm only
@@ -161,12 +161,9 @@ class BearerAuth(AuthBase):
         # Each line counts here: this runs for every request, and tests/benchmarks/hot_path.py holds it to a price.
         if not self._low <= r.url < self._high and not self._may_carry(r):  # type: ignore[operator]  # prepared: a str
             return r
-        get_token = self._get_token  # an attribute read and a call are faster than both in one
-        try:
-            token = get_token()
-        except TokenKitError as error:
-            error.request = r
-            raise
+        # As get_token() does; its call alone would cost a third of what is left.
+        snapshot = self._holding.snapshot
+        token = snapshot.token if snapshot is not None and self._monotonic() < snapshot.due_at else self._token_for(r)
         hook = self._hook
         if hook.token is not token:
             hook = self._hook = TokenHook(self, token)
@@ -181,6 +178,13 @@ class BearerAuth(AuthBase):
         else:
             hooks.append(hook)
         return r
+
+    def _token_for(self, request: PreparedRequest) -> Token:
+        try:
+            return self._manager.get_token(self._timeout)
+        except TokenKitError as error:
+            error.request = request
+            raise
 
     def _may_carry(self, request: PreparedRequest) -> bool:
         url = request.url or ""
@@ -274,6 +278,10 @@ class BearerAuth(AuthBase):
             self._accepted = {}
         if hook.token is not None:
             self._accepted[_resource(request)] = hook.token
+
+
+def _end_of_time() -> float:
+    return math.inf
 
 
 def _tighter(timeout: float | None, left: float) -> float | None:
