@@ -21,7 +21,7 @@ REDIS = ["redis>=5"]
 KEYRING = ["keyring>=24"]
 CRYPTO = ["cryptography>=41", "PyJWT>=2.8"]
 PROMETHEUS = ["prometheus-client>=0.19"]
-OPENTELEMETRY = ["opentelemetry-api>=1.20"]
+OPENTELEMETRY = ["opentelemetry-api>=1.23"]
 
 DOCS = ["sphinx>=7.4", "furo>=2024.8"]
 TEST = [
@@ -31,7 +31,7 @@ TEST = [
     *CRYPTO,
     *PROMETHEUS,
     *OPENTELEMETRY,
-    "opentelemetry-sdk>=1.20",
+    "opentelemetry-sdk>=1.23",
     # The runner.
     "coverage[toml]>=7.13",
     "pytest>=8.3",

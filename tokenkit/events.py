@@ -78,7 +78,7 @@ class Announcer:
         for listener in self.listeners:
             if not isinstance(listener, TokenListener):
                 raise ConfigurationError(f"a listener must be a TokenListener, not {type(listener).__name__}")
-        self.hears_hits = any(type(one).cache_hit is not TokenListener.cache_hit for one in self.listeners)
+        self.hears_hits = any(_overrides(one.cache_hit, TokenListener.cache_hit) for one in self.listeners)
 
     def tell(self, name: str, result: str, seconds: float | None = None, *, background: bool = False) -> None:
         """Call the method *name* of every listener with one event. To be called with no lock held."""
@@ -90,3 +90,8 @@ class Announcer:
                 getattr(listener, name)(event)
             except Exception as error:  # a user's code
                 logger.warning("listener %s raised %s", type(listener).__name__, type(error).__name__)
+
+
+def _overrides(method: object, inherited: object) -> bool:
+    # Also where the class leaves it alone and the object has a function of its own.
+    return getattr(method, "__func__", None) is not inherited

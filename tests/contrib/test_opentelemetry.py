@@ -1,0 +1,89 @@
+import copy
+import pickle
+from collections.abc import Iterator
+
+import heard
+import needs
+import pytest
+
+from tokenkit.events import TokenEvent
+from tokenkit.testing import LocalIdP
+
+needs.module("opentelemetry.sdk.metrics")
+from opentelemetry.sdk.metrics import MeterProvider  # noqa: E402  # after the skip
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: E402
+
+from tokenkit.contrib.opentelemetry import OpenTelemetryListener  # noqa: E402
+
+
+@pytest.fixture
+def reader() -> InMemoryMetricReader:
+    """What reads the metrics of the test's own provider."""
+    return InMemoryMetricReader()
+
+
+@pytest.fixture
+def provider(reader: InMemoryMetricReader) -> Iterator[MeterProvider]:
+    """A provider of the test's own."""
+    made = MeterProvider([reader], shutdown_on_exit=False)
+    yield made
+    made.shutdown()
+
+
+def points(reader: InMemoryMetricReader) -> dict[str, list]:
+    """Return the data points of each instrument."""
+    data = reader.get_metrics_data()
+    metrics = data.resource_metrics[0].scope_metrics[0].metrics
+    return {metric.name: list(metric.data.data_points) for metric in metrics}
+
+
+def test_a_managers_life_is_measured(
+    local_idp: LocalIdP, provider: MeterProvider, reader: InMemoryMetricReader
+) -> None:
+    """Each of the eight events is a measurement, as an exporter would get it."""
+    heard.live(local_idp, OpenTelemetryListener(provider, hits=True))
+    found = points(reader)
+    durations = {name: sum(point.count for point in some) for name, some in found.items() if "duration" in name}
+    counts = {name: sum(point.value for point in some) for name, some in found.items() if "duration" not in name}
+    lifetime = counts.pop("tokenkit.token.lifetime")
+    assert 3590 < lifetime <= 3600
+    named = {"token_acquire": 3, "token_refresh": 3, "cache_store": 2, "cache_refresh": 3}
+    assert {f"tokenkit.{name}.duration": count for name, count in named.items()} == durations
+    named = {"tokens": 2, "cache_hits": 1, "cache_misses": 3, "cache_invalidations": 1}
+    assert {f"tokenkit.{name}": count for name, count in named.items()} == counts
+
+
+def test_attributes(provider: MeterProvider, reader: InMemoryMetricReader) -> None:
+    """A measurement says whose token it was, how it ended, and whether on the renewal thread."""
+    OpenTelemetryListener(provider).token_refresh(TokenEvent("billing", "success", 0.25, background=True))
+    (point,) = points(reader)["tokenkit.token_refresh.duration"]
+    assert {"service_name": "billing", "result": "success", "background": True} == dict(point.attributes)
+    assert (0.25, 1) == (point.sum, point.count)
+
+
+def test_a_token_that_never_expires(
+    provider: MeterProvider, reader: InMemoryMetricReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted; its lifetime is not measured, and nothing complains of infinity."""
+    OpenTelemetryListener(provider).token_lifetime(TokenEvent("billing", "fetched"))
+    assert {"tokenkit.tokens"} == set(points(reader))
+    assert [] == caplog.messages
+
+
+def test_listeners_share_a_provider(
+    provider: MeterProvider, reader: InMemoryMetricReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second listener with the same provider is harmless: all measurements arrive, and nothing complains."""
+    for _ in range(2):
+        OpenTelemetryListener(provider).cache_miss(TokenEvent("billing", "absent"))
+    assert 2 == sum(point.value for point in points(reader)["tokenkit.cache_misses"])
+    assert [] == caplog.messages
+
+
+def test_copies_report_to_the_same_place(provider: MeterProvider) -> None:
+    """A copied manager's listener is the same; a pickled one is made anew, for the default provider only."""
+    listener = OpenTelemetryListener(provider)
+    assert listener is copy.copy(listener) is copy.deepcopy(listener)
+    with pytest.raises(TypeError, match="process-wide default"):
+        pickle.dumps(listener)
+    pickle.loads(pickle.dumps(OpenTelemetryListener(hits=True))).cache_hit(TokenEvent("billing", "fresh"))

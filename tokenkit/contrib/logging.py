@@ -1,0 +1,82 @@
+"""Log lines about tokens, on the standard library's logging."""
+
+from __future__ import annotations
+
+import logging
+from typing import final
+
+from tokenkit.events import TokenEvent, TokenListener
+
+__all__ = ["LoggingListener"]
+
+logger = logging.getLogger(__name__)
+
+_FAILURES = frozenset({"error", "lock_timeout", "superseded"})
+
+
+@final
+class LoggingListener(TokenListener):
+    """Logs one line an event, with its facts as attributes of the record. One serves any number of managers.
+
+    The attributes, for a formatter that writes JSON, are ``token_event`` (the method of
+    :class:`~tokenkit.events.TokenListener`), ``service_name``, ``result``, ``seconds`` and ``background``.
+
+    Args:
+        to: The logger. None: ``tokenkit.contrib.logging``.
+        level: The level of what goes well.
+        failure_level: The level of what does not: ``error``, ``lock_timeout`` and ``superseded``.
+        hits: Log ``cache_hit`` too, once for each call of ``get_token``.
+    """
+
+    def __init__(
+        self,
+        to: logging.Logger | None = None,
+        *,
+        level: int = logging.DEBUG,
+        failure_level: int = logging.WARNING,
+        hits: bool = False,
+    ) -> None:
+        self._logger = logger if to is None else to
+        self._level = level
+        self._failure_level = failure_level
+        if hits:
+            self.cache_hit = self._log_hit  # type: ignore[method-assign]  # heard only where asked for: it costs
+
+    def token_acquire(self, event: TokenEvent) -> None:
+        self._log("token_acquire", event)
+
+    def token_lifetime(self, event: TokenEvent) -> None:
+        self._log("token_lifetime", event)
+
+    def token_refresh(self, event: TokenEvent) -> None:
+        self._log("token_refresh", event)
+
+    def cache_miss(self, event: TokenEvent) -> None:
+        self._log("cache_miss", event)
+
+    def cache_store(self, event: TokenEvent) -> None:
+        self._log("cache_store", event)
+
+    def cache_refresh(self, event: TokenEvent) -> None:
+        self._log("cache_refresh", event)
+
+    def cache_invalidate(self, event: TokenEvent) -> None:
+        self._log("cache_invalidate", event)
+
+    def _log_hit(self, event: TokenEvent) -> None:
+        self._log("cache_hit", event)
+
+    def _log(self, name: str, event: TokenEvent) -> None:
+        level = self._failure_level if event.result in _FAILURES else self._level
+        if not self._logger.isEnabledFor(level):
+            return
+        facts = {
+            "token_event": name,
+            "service_name": event.service_name,
+            "result": event.result,
+            "seconds": event.seconds,
+            "background": event.background,
+        }
+        seconds = "" if event.seconds is None else f", {event.seconds:.3f} s"
+        where = " in the background" if event.background else ""
+        self._logger.log(level, "%s: %s %s%s%s", event.service_name, name, event.result, seconds, where, extra=facts)
