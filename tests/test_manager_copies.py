@@ -7,32 +7,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from scripted import Rig
+from copyable import CANARY, Listener, fetch, make, use
 
-from tokenkit import RefreshPolicy, Token, TokenListener, TokenManager
+from tokenkit import Token, TokenManager
 from tokenkit.fetchers import CallableTokenFetcher
-from tokenkit.storage import InMemoryTokenStorage
-
-CANARY = "canary-0123456789"
-
-
-def fetch() -> Token:
-    """Give the token of whoever asks; pickled by its name."""
-    return Token(CANARY)
-
-
-class Listener(TokenListener):
-    pass
-
-
-def make() -> TokenManager:
-    return TokenManager(
-        CallableTokenFetcher(fetch, name="mine"),
-        InMemoryTokenStorage(),
-        policy=RefreshPolicy(jitter=0.05),
-        listeners=[Listener()],
-        background=False,
-    )
 
 
 def round_trip(manager: TokenManager) -> TokenManager:
@@ -80,7 +58,7 @@ def test_a_deep_copy_needs_no_pickle() -> None:
     assert "t" == other.get_token().access_token
 
 
-def test_a_running_manager_can_be_copied(rig: Rig) -> None:
+def test_a_running_manager_can_be_copied() -> None:
     """Neither its thread nor its locks are in the way."""
     manager = TokenManager(CallableTokenFetcher(fetch, name="mine"))
     with manager:
@@ -93,7 +71,3 @@ def test_a_manager_works_in_another_process() -> None:
     """Sent to a spawned process, it fetches a token there."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert CANARY == pool.apply_async(use, (make(),)).get(30)
-
-
-def use(manager: TokenManager) -> str:
-    return manager.get_token(10).access_token
