@@ -4,13 +4,16 @@ import time
 import uuid
 from typing import Any
 
-import jwt
+import needs
 import pytest
+import requests
 from fault_proxy import fault_proxy
 from oauth_servers import OAuthServer
 
 from tokenkit.errors import TokenEndpointError
 from tokenkit.fetchers import ClientCredentialsFetcher, JwtBearerFetcher
+
+jwt = needs.module("jwt")
 
 pytestmark = pytest.mark.server
 
@@ -58,8 +61,19 @@ def test_a_key_authenticates_the_client(authlib: OAuthServer, rsa_key: Any) -> N
     assert not source.introspect(token)["active"]
 
 
+def test_a_replayed_assertion_is_refused(authlib: OAuthServer, rsa_key: Any) -> None:
+    """With 400 here, where RFC 6749 section 5.2 has 401."""
+    claims = {"iss": "has-key", "sub": "has-key", "aud": authlib.url + authlib.token, "exp": int(time.time()) + 60}
+    assertion = jwt.encode(claims | {"jti": uuid.uuid4().hex}, rsa_key.private, "RS256")
+    assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    form = {"grant_type": "client_credentials", "client_assertion_type": assertion_type, "client_assertion": assertion}
+    answers = [requests.post(authlib.url + authlib.token, form, timeout=10) for _ in range(2)]
+    assert [200, 400] == [answer.status_code for answer in answers]
+    assert "invalid_client" == answers[1].json()["error"]
+
+
 def test_a_lost_answer_is_asked_for_with_a_new_assertion(authlib: OAuthServer, rsa_key: Any) -> None:
-    """This server answers a replayed assertion with 400 invalid_client, so a plain repetition would fail."""
+    """The first try used up its jti, so a plain repetition would fail."""
     with fault_proxy(authlib.port) as proxy:
         proxy.fail("reset", times=1)
         token = keyed_client(authlib, rsa_key, proxy.url).fetch()
