@@ -1,19 +1,21 @@
 """A program whose wall clock is stepped while it has a token: prints one line of JSON about what it saw.
 
-Run by test_clock_steps.py under libfaketime, which reads the step from a file and leaves the monotonic clock alone.
+Run by test_clock_steps.py in a process of its own: the identity provider's clock must stay as it is. time-machine steps
+the wall clock in every thread and leaves the others alone.
 """
 
 import json
-import os
 import sys
 import threading
 import time
-from pathlib import Path
+from datetime import datetime, timezone
+
+import time_machine
 
 from tokenkit import ClientCredentialsFetcher, RefreshPolicy, TokenManager
 from tokenkit.events import TokenEvent, TokenListener
 
-pause = threading.Event()  # under libfaketime time.sleep() fails
+pause = threading.Event()
 
 
 class Counter(TokenListener):
@@ -21,27 +23,20 @@ class Counter(TokenListener):
         self.renewals = 0
 
     def token_refresh(self, event: TokenEvent) -> None:
-        self.renewals += 1
-
-
-def step_clock(step: str) -> float:
-    """Let wall time be *step* away from the machine's; return how far it moved."""
-    before, began = time.time(), time.monotonic()
-    path = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
-    new = path.with_suffix(".new")
-    new.write_text(step)
-    new.replace(path)
-    pause.wait(0.05)
-    return round(time.time() - before - (time.monotonic() - began))
+        self.renewals += event.result == "success"
 
 
 def main() -> None:
-    token_url, step, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    token_url, step, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
     counter = Counter()
     fetcher = ClientCredentialsFetcher(token_url=token_url, client_id="client", client_secret="secret")
-    with TokenManager(fetcher, policy=RefreshPolicy(jitter=0), listeners=[counter]) as manager:
-        first = manager.get_token()
-        moved = step_clock(step)
+    with (
+        time_machine.travel(datetime.now(timezone.utc), tick=True) as wall_clock,
+        TokenManager(fetcher, policy=RefreshPolicy(jitter=0), listeners=[counter]) as manager,
+    ):
+        first, before, began = manager.get_token(), time.time(), time.monotonic()
+        wall_clock.shift(step)
+        moved = round(time.time() - before - (time.monotonic() - began))
         right_after = manager.get_token(0) is first
         end, slowest, seen = time.monotonic() + seconds, 0.0, set()
         while time.monotonic() < end:
