@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from scripted import AllEars, Rig, ask, down, outcomes
+from scripted import AllEars, Ears, Rig, ask, down, outcomes
 
 from tokenkit import AuthenticationError
 from tokenkit.events import TokenEvent
@@ -118,3 +118,19 @@ def test_led_attempts_are_not_in_the_background(make_rig: Callable[..., Rig]) ->
     rig = make_rig(background=False)
     outcomes(ask(rig.manager.get_token))
     assert {False} == {event.background for _, event in rig.ears.heard}
+
+
+def test_a_listener_may_ask_for_a_token(make_rig: Callable[..., Rig]) -> None:
+    """After an attempt it gets one; in its midst, where it would wait for itself, a RuntimeError is logged."""
+    got: list[object] = []
+
+    class Asking(Ears):
+        def token_acquire(self, event: TokenEvent) -> None:
+            got.append(rig.manager.get_token())
+
+        def token_lifetime(self, event: TokenEvent) -> None:
+            got.append(rig.manager.get_token().access_token)
+
+    rig = make_rig(ears=Asking(), background=False)
+    assert "token-1" == rig.manager.get_token().access_token
+    assert ["token-1"] == got

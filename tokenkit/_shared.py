@@ -215,7 +215,7 @@ class SharedSource:
 
         if self._storage is None:
             return Renewed(self._alone(ask, known), False)
-        left = attempt.deadline - self._clock.monotonic()
+        left = max(0.0, attempt.deadline - self._clock.monotonic())
         return self._shared(self._storage, attempt.background).renew(
             known,
             ask,

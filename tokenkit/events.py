@@ -35,8 +35,9 @@ class TokenEvent:
 class TokenListener:
     """Hears what happens to a manager's token. Override what you need; every method does nothing by default.
 
-    Methods run on whichever thread made the thing happen, with no lock held, so they may call the manager. What
-    they raise is logged and ignored. A listener that leaves :meth:`cache_hit` alone costs the hot path nothing.
+    Methods run on whichever thread made the thing happen, with no lock held, so they may call the manager; what they
+    hear in the midst of an attempt is no place to wait for a token, which is a RuntimeError there. What they raise is
+    logged and ignored. A listener that leaves :meth:`cache_hit` alone costs the hot path nothing.
     """
 
     def token_acquire(self, event: TokenEvent) -> None:

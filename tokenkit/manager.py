@@ -47,7 +47,7 @@ class TokenManager:
         policy: When to renew and how long to back off.
         listeners: Who hears what happens.
         background: Renew on a daemon thread. False: a caller who finds no usable token fetches it itself, so that
-            its time limit holds only as far as the source's own.
+            its time limit holds as far as the source keeps to the time that it is given.
         clock: What time it is; the system's unless a test says otherwise.
 
     Raises:
