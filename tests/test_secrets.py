@@ -29,6 +29,7 @@ from tokenkit import (
     TokenManager,
 )
 from tokenkit.fetchers import (
+    CallableTokenFetcher,
     CommandTokenFetcher,
     EnvTokenFetcher,
     FileTokenFetcher,
@@ -37,6 +38,7 @@ from tokenkit.fetchers import (
     PasswordFetcher,
     RefreshTokenFetcher,
     StaticTokenFetcher,
+    StoredTokenFetcher,
     TokenExchangeFetcher,
 )
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
@@ -125,8 +127,11 @@ def test_an_endpoint_that_says_all_back_shows_nothing(
     assert [] == leaks.found
 
 
+WRONG = "status empty html redirect gzip truncate truncate_headers endless garbage reset close".split()
+
+
 @of_each_source
-@pytest.mark.parametrize("kind", ["status", "empty", "gzip", "truncate", "endless", "garbage", "reset", "close"])
+@pytest.mark.parametrize("kind", WRONG)
 def test_a_failing_endpoint_shows_nothing(
     make: Make, kind: Any, leaks: Leaks, caplog: pytest.LogCaptureFixture, local_idp: LocalIdP
 ) -> None:
@@ -248,9 +253,17 @@ def file_with(content: bytes) -> Callable[[Path], TokenFetcher]:
 SAY_SECRET = "import os; print({!r}.format(os.environ['PIN']))"
 PIN = {"PIN": "canary-pin"}
 EXPIRED_JWT = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.canary"
+EXPIRED = Token(EXPIRED_JWT, expires_at=datetime(2000, 1, 1, tzinfo=timezone.utc), refresh_token="canary-refresh")
+
+
+def storage_with(token: Token) -> InMemoryTokenStorage:
+    storage = InMemoryTokenStorage()
+    storage.set("key", token)
+    return storage
+
 
 LOCAL: dict[str, Callable[[Path], TokenFetcher]] = {
-    "static": lambda _: StaticTokenFetcher(Token(EXPIRED_JWT, expires_at=datetime.now(timezone.utc))),
+    "static": lambda _: StaticTokenFetcher(EXPIRED),
     "environment": lambda _: EnvTokenFetcher("TOKENKIT_TEST_BAD_TOKEN"),
     "file": file_with(b"canary \x01 canary"),
     "binary file": file_with(b"canary \xff\xfe canary"),
@@ -261,6 +274,8 @@ LOCAL: dict[str, Callable[[Path], TokenFetcher]] = {
     "failing command": lambda _: CommandTokenFetcher(
         program(SAY_SECRET.format("{}") + "; raise SystemExit(3)"), env=PIN
     ),
+    "stored": lambda _: StoredTokenFetcher(storage_with(EXPIRED), "key"),
+    "callable": lambda _: CallableTokenFetcher(read_secret),
     "missing command": lambda _: CommandTokenFetcher(["/nowhere/program"], env=PIN),
 }
 
