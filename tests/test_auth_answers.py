@@ -11,7 +11,7 @@ from raw_server import Script, answer, floods, raw_server, says
 from tokenkit.auth import BearerAuth
 
 GOOD = answer(b"{}")
-HEAD = b"HTTP/1.1 401 Unauthorized\r\n"
+HEAD = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"  # as the scripts do
 
 
 def stalls(data: bytes) -> Script:

@@ -326,6 +326,20 @@ def test_a_token_that_the_resource_took_before_was_revoked(mint: Mint, api: Reso
         assert 401 == requests.get(f"{api.url}/bad", auth=auth, timeout=10).status_code
 
 
+def test_a_resource_that_took_a_token_is_believed_once(mint: Mint, api: Resource) -> None:
+    """It may reject one it has never seen, revoked before its first use; rejecting all from then on costs no more."""
+    refusing = False
+    api.behave = lambda seen: Reply(401) if refusing or seen.path == "/bad" else Reply()
+    with managed(mint, RefreshPolicy(min_renewal_interval=30)) as manager:
+        auth = BearerAuth(manager)
+        requests.get(f"{api.url}/bad", auth=auth, timeout=10)
+        requests.get(f"{api.url}/good", auth=auth, timeout=10)
+        refusing = True
+        for _ in range(5):
+            requests.get(f"{api.url}/good", auth=auth, timeout=10)
+    assert 4 == mint.given  # two for the first, then one for the token that was taken and one for the next
+
+
 def test_what_resources_took_is_kept_in_bounds(mint: Mint, api: Resource) -> None:
     """A storm over ever new URLs does not fill the memory."""
     api.behave = lambda seen: Reply(401 if seen.path == "/bad" else 200)

@@ -95,6 +95,8 @@ def _settle(response: Response) -> None:
 def _read(raw: Any, left: int) -> bytes:
     end = _clock.monotonic() + _DRAIN_SECONDS
     sock = getattr(raw.connection, "sock", None)
+    if sock is None and raw.connection is not None:
+        raise TimeoutError  # the server will close it: out of reach for a time limit, and of no further use
     # read() waits until it has all; read1(), of urllib3 2.1, for one packet, so that the end is looked at in between.
     read = getattr(raw, "read1", raw.read)
     body = bytearray()

@@ -19,6 +19,7 @@ from requests.auth import AuthBase
 from requests.exceptions import Timeout
 from requests.structures import CaseInsensitiveDict
 
+from tokenkit._acceptance import Acceptance
 from tokenkit._arguments import checked_attempts, checked_statuses, checked_wait
 from tokenkit._challenges import is_scope_refusal
 from tokenkit._hook import TokenHook
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _FINAL = "_tokenkit_final"  # on an answer that was dealt with: requests-cache calls hooks twice
 _MOST_PREFIXES = 16
-_MOST_RESOURCES = 1024
 
 
 def _plain_headers() -> type | None:
@@ -118,9 +118,9 @@ class BearerAuth(AuthBase):
         # What get_token() reads while a token is fresh. Where listeners hear of each use it is called all the same.
         self._holding = self._manager._holding
         self._monotonic = _end_of_time if self._manager._hears_hits else self._manager._monotonic
-        # Each replaced whole, or a dictionary that threads may change at once; losing a change costs a little time.
+        # Each replaced whole, or safe in itself; a change that a thread loses costs a little time.
         self._approved: tuple[str, ...] = ()  # further prefixes of URLs that get the token
-        self._accepted: dict[str, Token] = {}  # by resource, the token it took last; kept in a storm only
+        self._accepted = Acceptance()
         self._hook = TokenHook(self, None)  # for the token of the last request
 
     def __getstate__(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ class BearerAuth(AuthBase):
                 response = self._renewed(response, hook, options)
                 setattr(response, _FINAL, True)
         elif self._manager.rejection_storm:
-            self._note(request, hook)
+            self._accepted.note(request, hook.token)
         if response.is_redirect:
             stop_at_border(response, request, self)
         return response
@@ -253,16 +253,16 @@ class BearerAuth(AuthBase):
             response = resend(response, self._header, token.authorization, options)
             hook = hook.give_way(request, token)
         if response.status_code not in self._statuses and self._manager.rejection_storm:
-            self._note(request, hook)
+            self._accepted.note(request, hook.token)
         return response
 
     def _another(self, response: Response, hook: TokenHook) -> Token | None:
         """Return a token in place of *hook*'s; None where the caller should get the answer as it is."""
         assert hook.token is not None
         timeout = _tighter(self._timeout, time_left())
-        taken = self._accepted.get(_resource(response.request)) == hook.token
+        trusted = self._accepted.vouches_for(response.request, hook.token)
         try:
-            token = self._manager.renew_rejected(hook.token, timeout, was_accepted=taken)
+            token = self._manager.renew_rejected(hook.token, timeout, was_accepted=trusted)
         except TokenKitError as error:
             if isinstance(error, Timeout) and time_left() <= 0:
                 response.close()
@@ -271,13 +271,6 @@ class BearerAuth(AuthBase):
             logger.debug("a token was rejected and could not be renewed: %s", type(error).__name__)
             return None
         return None if token is None or token.authorization == hook.token.authorization else token
-
-    def _note(self, request: PreparedRequest, hook: TokenHook) -> None:
-        """Remember that a resource took a token: if it rejects the same one later, that was revoked."""
-        if len(self._accepted) >= _MOST_RESOURCES:
-            self._accepted = {}
-        if hook.token is not None:
-            self._accepted[_resource(request)] = hook.token
 
 
 def _end_of_time() -> float:
@@ -288,7 +281,3 @@ def _tighter(timeout: float | None, left: float) -> float | None:
     if left == math.inf:
         return timeout
     return max(0.0, left if timeout is None else min(left, timeout))
-
-
-def _resource(request: PreparedRequest) -> str:
-    return (request.url or "").partition("?")[0]
