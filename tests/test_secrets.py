@@ -127,7 +127,19 @@ def test_an_endpoint_that_says_all_back_shows_nothing(
     assert [] == leaks.found
 
 
-WRONG = "status empty html redirect gzip truncate truncate_headers endless garbage reset close".split()
+WRONG = [
+    "status",
+    "empty",
+    "html",
+    "redirect",
+    "gzip",
+    "truncate",
+    "truncate_headers",
+    "endless",
+    "garbage",
+    "reset",
+    "close",
+]
 
 
 @of_each_source

@@ -109,6 +109,7 @@ class CallableTokenFetcher(TokenFetcher):
         token: object = self.function(*arguments)
         if not isinstance(token, Token):
             kind = type(token).__name__
+            del token  # it may be a bare access token, which the traceback's variables are not to show
             raise MalformedResponseError(f"the function returned {kind}, not a Token", step_name=self.name)
         return token.with_ttl(self.ttl)
 
