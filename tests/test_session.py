@@ -158,10 +158,10 @@ def test_proxies_of_the_environment_are_used(
 
 def test_a_count_of_retries_is_for_requests_that_did_not_arrive(manager: TokenManager) -> None:
     """As of requests' adapter, for both schemes."""
-    with raw_server(resets(), resets(), says(answer(b"{}"))) as server:
-        with AuthorizedSession(manager, retries=2) as session:
-            assert 200 == session.get(server.url).status_code
-            assert {2} == {adapter.max_retries.total for adapter in session.adapters.values()}
+    scripts = (resets(), resets(), says(answer(b"{}")))
+    with raw_server(*scripts) as server, AuthorizedSession(manager, retries=2) as session:
+        assert 200 == session.get(server.url).status_code
+        assert {2} == {adapter.max_retries.total for adapter in session.adapters.values()}
 
 
 def test_a_policy_of_retries_is_taken_as_it_is(manager: TokenManager, api: Resource) -> None:
@@ -184,9 +184,9 @@ def test_a_policy_of_a_class_of_its_own_stays_one(manager: TokenManager) -> None
 
 def test_nothing_is_retried_by_default(manager: TokenManager) -> None:
     """As with requests' own session."""
-    with raw_server(resets(), says(answer(b"{}"))) as server, AuthorizedSession(manager) as session:
-        with pytest.raises(requests.exceptions.ConnectionError):
-            session.get(server.url)
+    raises = pytest.raises(requests.exceptions.ConnectionError)
+    with raw_server(resets(), says(answer(b"{}"))) as server, AuthorizedSession(manager) as session, raises:
+        session.get(server.url)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +246,12 @@ def make_token() -> Token:
 def test_it_pickles_with_its_manager(api: Resource) -> None:
     """The copy has all options, and the retries, and no token."""
     api.behave = lambda seen: Reply()
-    with TokenManager(CallableTokenFetcher(make_token, name="made")) as manager:
-        with AuthorizedSession(manager, base_url=f"{api.url}/v1/", timeout=7, retries=2) as session:
-            session.get("x")
-            data = pickle.dumps(session)
+    with (
+        TokenManager(CallableTokenFetcher(make_token, name="made")) as manager,
+        AuthorizedSession(manager, base_url=f"{api.url}/v1/", timeout=7, retries=2) as session,
+    ):
+        session.get("x")
+        data = pickle.dumps(session)
     other = pickle.loads(data)
     with other, other.auth.manager:
         assert (7, 2) == (other.timeout, other.get_adapter("https://x").max_retries.total)

@@ -162,7 +162,7 @@ def test_an_error_before_the_end_stays_what_it_is(session: AuthorizedSession) ->
 
 def test_a_call_within_a_call_has_no_more_time(session: AuthorizedSession) -> None:
     """A hook that asks for more does not outlive the call that it belongs to."""
-    with raw_server(says(answer(b"{}")), hangs) as server:
+    with raw_server(says(answer(b"{}", headers=("Connection: close",))), hangs) as server:
         url = server.url
         began = clock.monotonic()
         hook = {"response": lambda response, **options: response.content and session.get(url, max_allowed_time=30)}
