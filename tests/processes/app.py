@@ -64,7 +64,7 @@ class NaiveManager:
 
 fetcher = ClientCredentialsFetcher(token_url=f"{IDP}/token", client_id="client", client_secret=client_secret)
 manager = TokenManager(fetcher)
-auth = BearerAuth(manager, max_refresh_attempts=0)  # a rejected token must show, not be mended
+auth = BearerAuth(manager)
 naive, naive_amid_renewal = NaiveManager(fetch_under_lock=False), NaiveManager(fetch_under_lock=True)
 
 manager.get_token()
@@ -78,22 +78,23 @@ naive_amid_renewal.inside.wait(10)
 time.sleep(0.3)
 
 
-def call_api(path: str) -> tuple[int, str]:
+def call_api(path: str) -> dict[str, object]:
     if path == "/tokenkit":
         response = requests.get(f"{IDP}/api/x", auth=auth, timeout=10)
     else:
         token = (naive if path == "/naive" else naive_amid_renewal).get()
         response = requests.get(f"{IDP}/api/x", headers={"Authorization": f"Bearer {token}"}, timeout=10)
-    return response.status_code, response.json().get("token_fingerprint", "")
+    token = response.json().get("token_fingerprint", "")
+    return {"status": response.status_code, "token": token, "resent": len(response.history)}
 
 
 def application(environ, start_response):
-    began, status, fingerprint, error = time.monotonic(), 0, "", None
+    began = time.monotonic()
     try:
-        status, fingerprint = call_api(environ["PATH_INFO"])
-    except Exception as caught:
-        error = f"{type(caught).__name__}: {caught}"
-    answer = {"status": status, "token": fingerprint, "error": error, "seconds": time.monotonic() - began}
-    body = json.dumps(answer | {"pid": os.getpid(), "forked": os.getpid() != IMPORTED_IN}).encode()
+        answer = call_api(environ["PATH_INFO"])
+    except Exception as error:
+        answer = {"status": 0, "error": f"{type(error).__name__}: {error}"}
+    answer |= {"seconds": time.monotonic() - began, "pid": os.getpid(), "forked": os.getpid() != IMPORTED_IN}
+    body = json.dumps(answer).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]

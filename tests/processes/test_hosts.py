@@ -137,8 +137,12 @@ def all_at_once(call: Call, path: str) -> list[Answer]:
         return [*pool.map(call, [path] * WORKERS)]
 
 
-def failures(answers: list[Answer]) -> list[Answer]:
-    return [answer for answer in answers if answer["status"] != 200]
+def check(answers: list[Answer], *, forked: bool) -> None:
+    """None failed, all were prompt, and hardly a token was rejected: one may expire on its way."""
+    assert [] == [answer for answer in answers if answer["status"] != 200]
+    assert {forked} == {answer["forked"] for answer in answers}
+    assert max(answer["seconds"] for answer in answers) < PROMPT
+    assert sum(answer["resent"] for answer in answers) <= len(answers) / 20
 
 
 @pytest.mark.parametrize("command", FORKING.values(), ids=FORKING)
@@ -148,15 +152,13 @@ def test_workers_forked_amid_a_renewal(idp: LocalIdP, start: Callable[[list[str]
     idp.fail("token", kind="hang", times=2)  # the renewals that are begun before the fork, until the end
     call = start(command)
     answers = drive(call, 2.2 * LIFETIME)
-    assert [] == failures(answers)
-    assert {True} == {answer["forked"] for answer in answers}
-    assert max(answer["seconds"] for answer in answers) < PROMPT
+    check(answers, forked=True)
     tokens = {pid: {a["token"] for a in answers if a["pid"] == pid} for pid in {a["pid"] for a in answers}}
     assert all(len(seen) >= 2 for seen in tokens.values()), tokens  # the inherited one, and its own
     stale = all_at_once(call, "/naive")
     assert {401} == {answer["status"] for answer in stale}, "its thread is lost, and its token is as old as the fork"
     stuck = all_at_once(call, "/naive-amid-renewal")
-    assert {"TimeoutError: the lock is never free"} == {answer["error"] for answer in stuck}
+    assert {"TimeoutError: the lock is never free"} == {answer.get("error") for answer in stuck}
 
 
 @pytest.mark.parametrize("command", LAZY.values(), ids=LAZY)
@@ -168,8 +170,6 @@ def test_workers_that_load_for_themselves(start: Callable[[list[str]], Call], co
     answers += all_at_once(call, "/tokenkit")
     time.sleep(1.2 * LIFETIME)
     naive = all_at_once(call, "/naive")
-    assert [] == failures(answers)
-    assert {False} == {answer["forked"] for answer in answers}
-    assert max(answer["seconds"] for answer in answers) < PROMPT
+    check(answers, forked=False)
     is_starved = "--enable-threads" not in command
     assert is_starved == (401 in {answer["status"] for answer in naive}), naive
