@@ -179,13 +179,13 @@ def test_a_required_renewal_alone_respects_the_back_off(rig: Rig) -> None:
 
 def test_a_caller_may_wait_through_failures(rig: Rig) -> None:
     """With report_error=False it gets the token of whichever attempt succeeds."""
-    rig.source.then(down(retry_after=2), down(retry_after=2), down(retry_after=2))
+    rig.source.then(down(retry_after=3), down(retry_after=3), down(retry_after=3))
     (waiting,) = rig.ask(options=PATIENT, timeout=20)
     for attempt in range(3):
         rig.source.wait_for(attempt + 1)
         rig.parked(2)
         assert not waiting.done()
-        rig.clock.advance(2)
+        rig.clock.advance(3)
     assert ("token-4", 4) == (waiting.result(PATIENCE).access_token, rig.source.fetches)
 
 
