@@ -15,7 +15,7 @@ FLOORS = {
     3: ["fetchers", "storage"],
     4: [
         *["_asking", "_blueprint", "_checks", "_environment", "_execution", "_holding"],
-        *["_renewal", "_schedule", "_schema", "_shared", "_steps"],
+        *["_renewal", "_schedule", "_schema", "_shared", "_source", "_steps"],
     ],
     5: ["pipeline", "_engine", "manager"],
     6: [
@@ -40,9 +40,10 @@ BESIDE = {
     "tokens": ["errors"],
     "fetchers.oauth2": ["fetchers.http", "fetchers.grant"],
     "fetchers._configured": ["fetchers.http"],
+    "fetchers.local": ["fetchers.command"],
     "_blueprint": ["_schema"],
     "_environment": ["_blueprint", "_schema"],
-    "_shared": ["_asking"],
+    "_source": ["_asking", "_shared"],
     "_execution": ["_asking", "_shared", "_steps"],
     "manager": ["_engine"],
     "_holding": ["_asking", "_shared"],

@@ -77,7 +77,7 @@ class Shared:
 def test_a_good_stored_token_is_adopted() -> None:
     """What another has stored is taken, and the source is not asked."""
     shared, source = Shared(NEW), Source()
-    assert Renewed(NEW, True) == shared.renew(source, OLD, good=(NEW,))
+    assert Renewed(NEW, True, saved=True) == shared.renew(source, OLD, good=(NEW,))
     assert ([], [("cache_refresh", "adopted")]) == (source.asked, shared.reports)
 
 
@@ -85,14 +85,14 @@ def test_a_token_that_appears_while_waiting_for_the_lock_is_adopted() -> None:
     """The storage is read under the lock, and not before."""
     shared, source = Shared(OLD), Source()
     shared.storage.before["lock"] = lambda *_: shared.storage.inner.set("key", NEW)
-    assert Renewed(NEW, True) == shared.renew(source, OLD, good=(NEW,))
+    assert Renewed(NEW, True, saved=True) == shared.renew(source, OLD, good=(NEW,))
 
 
 @pytest.mark.parametrize(("stored", "result"), [(None, "absent"), (OLD, "unchanged")])
 def test_a_new_token_is_stored_before_it_is_returned(stored: Token | None, result: str) -> None:
     """With nothing good in the storage the source is asked, and its answer put in the place of what was there."""
     shared = Shared(stored)
-    assert Renewed(NEW, False) == shared.renew(Source(NEW))
+    assert Renewed(NEW, False, saved=True) == shared.renew(Source(NEW))
     assert NEW == shared.stored
     assert [("cache_refresh", result), ("cache_store", "success")] == shared.reports
 
@@ -148,7 +148,7 @@ def test_the_lock_is_held_while_the_source_is_asked() -> None:
 def test_no_lock_is_taken_where_none_is_wanted() -> None:
     """lock_timeout=None goes straight on."""
     shared = Shared()
-    assert Renewed(NEW, False) == shared.renew(Source(NEW), lock_timeout=None)
+    assert Renewed(NEW, False, saved=True) == shared.renew(Source(NEW), lock_timeout=None)
     assert (0, [False, False]) == (shared.storage.calls["lock"], shared.locked)
 
 
@@ -160,7 +160,7 @@ def test_a_lock_that_fails_is_done_without(error: Exception, result: str) -> Non
     """The source is asked all the same, its answer stored, and the trouble reported."""
     shared = Shared(storage=WatchedStorage())
     shared.storage.before["lock"] = _raising(error)
-    assert Renewed(NEW, False) == shared.renew(Source(NEW))
+    assert Renewed(NEW, False, saved=True) == shared.renew(Source(NEW))
     assert ("cache_refresh", result) == shared.reports[0]
     assert (NEW, [False, False]) == (shared.stored, shared.locked)
 
@@ -169,7 +169,7 @@ def test_a_lock_that_cannot_be_given_back_is_reported() -> None:
     """The token is there and is returned."""
     shared = Shared()
     shared.storage.before["unlock"] = _raising(StorageError("down"))
-    assert Renewed(NEW, False) == shared.renew(Source(NEW))
+    assert Renewed(NEW, False, saved=True) == shared.renew(Source(NEW))
     assert ("cache_refresh", "error") == shared.reports[-1]
 
 
@@ -183,7 +183,7 @@ def refused() -> Exception:
 def test_a_refused_refresh_token_leads_to_the_full_grant() -> None:
     """invalid_grant with the storage unchanged: the source is asked for a first token."""
     shared, source = Shared(SPENT), Source(refused(), NEW)
-    assert Renewed(NEW, False) == shared.renew(source)
+    assert Renewed(NEW, False, saved=True) == shared.renew(source)
     assert (["spent", None], NEW) == (source.asked, shared.stored)
 
 
@@ -191,7 +191,7 @@ def test_a_refresh_token_rotated_by_another_is_spent_instead() -> None:
     """invalid_grant, and another one is stored by now: it is spent, and the answer takes its place."""
     shared = Shared(SPENT)
     source = Source(_storing(shared, ROTATED), NEW)
-    assert Renewed(NEW, False) == shared.renew(source)
+    assert Renewed(NEW, False, saved=True) == shared.renew(source)
     assert (["spent", "rotated"], NEW) == (source.asked, shared.stored)
 
 
@@ -199,7 +199,7 @@ def test_a_good_token_stored_by_another_is_adopted_after_a_refusal() -> None:
     """invalid_grant, and the token that the other bought is still good: no need to ask."""
     shared = Shared(SPENT)
     source = Source(_storing(shared, ROTATED))
-    assert Renewed(ROTATED, True) == shared.renew(source, good=(ROTATED,))
+    assert Renewed(ROTATED, True, saved=True) == shared.renew(source, good=(ROTATED,))
     assert ["spent"] == source.asked
 
 
@@ -207,7 +207,7 @@ def test_both_refresh_tokens_refused() -> None:
     """Where the other's is refused too, the full grant is next, and no third."""
     shared = Shared(SPENT)
     source = Source(_storing(shared, ROTATED), refused(), NEW)
-    assert Renewed(NEW, False) == shared.renew(source)
+    assert Renewed(NEW, False, saved=True) == shared.renew(source)
     assert (["spent", "rotated", None], NEW) == (source.asked, shared.stored)
 
 
@@ -274,14 +274,14 @@ def test_a_failure_of_the_rotated_one_is_raised() -> None:
 def test_a_newer_good_token_stored_meanwhile_is_adopted() -> None:
     """Who lost the race returns the winner's token and leaves it there."""
     shared = Shared()
-    assert Renewed(NEWER, True) == shared.renew(Source(_putting(shared, NEWER, NEW)), good=(NEWER,))
+    assert Renewed(NEWER, True, saved=True) == shared.renew(Source(_putting(shared, NEWER, NEW)), good=(NEWER,))
     assert (NEWER, ("cache_store", "conflict")) == (shared.stored, shared.reports[-1])
 
 
 def test_a_newer_useless_token_stored_meanwhile_is_left() -> None:
     """Ours is returned, since theirs is no good to us, but theirs stays."""
     shared = Shared()
-    assert Renewed(NEW, False) == shared.renew(Source(_putting(shared, NEWER, NEW)))
+    assert Renewed(NEW, False, saved=False) == shared.renew(Source(_putting(shared, NEWER, NEW)))
     assert (NEWER, ("cache_store", "conflict")) == (shared.stored, shared.reports[-1])
 
 
@@ -296,7 +296,7 @@ def test_a_token_takes_the_place_of_an_older_one_put_there_meanwhile(left: Token
             shared.storage.inner.set("key", left)
         return NEW
 
-    assert Renewed(NEW, False) == shared.renew(Source(answer))
+    assert Renewed(NEW, False, saved=True) == shared.renew(Source(answer))
     assert (NEW, ("cache_store", "success")) == (shared.stored, shared.reports[-1])
 
 
@@ -304,7 +304,7 @@ def test_a_holder_whose_lease_ran_out_gives_up_storing() -> None:
     """A storage that takes nothing of ours any more ends in a conflict, and our token is still good for us."""
     shared = Shared(OLD)
     shared.storage.inner.replace = lambda *_: False  # type: ignore[method-assign]  # as after a lease
-    assert Renewed(NEW, False) == shared.renew(Source(NEW))
+    assert Renewed(NEW, False, saved=False) == shared.renew(Source(NEW))
     assert [("cache_store", "conflict")] == [report for report in shared.reports if report[0] == "cache_store"]
     assert shared.storage.calls["replace"] <= 3
 
@@ -313,13 +313,13 @@ def test_an_older_good_token_is_not_adopted_in_the_end() -> None:
     """What another put there is good, but ours is newer and all that is not to be had is its place."""
     shared = Shared()
     shared.storage.inner.replace = lambda *_: False  # type: ignore[method-assign]  # as after a lease
-    assert Renewed(NEW, False) == shared.renew(Source(_putting(shared, OLD, NEW)), good=(OLD,))
+    assert Renewed(NEW, False, saved=False) == shared.renew(Source(_putting(shared, OLD, NEW)), good=(OLD,))
 
 
 def test_the_same_token_again_is_not_written() -> None:
     """Where the source gives what is stored, there is nothing to store."""
     shared = Shared(OLD)
-    assert Renewed(OLD, False) == shared.renew(Source(OLD))
+    assert Renewed(OLD, False, saved=True) == shared.renew(Source(OLD))
     assert 0 == shared.storage.calls["replace"]
 
 
@@ -327,7 +327,7 @@ def test_a_storage_that_always_fails_is_reported(caplog: pytest.LogCaptureFixtur
     """The token comes; each failure is heard, and logged without what a foreign error says."""
     shared = Shared(storage=failing_storage(RuntimeError("s3cr3t")))
     assert shared.token.read() is None
-    assert Renewed(NEW, False) == shared.renew(Source(NEW))
+    assert Renewed(NEW, False, saved=False) == shared.renew(Source(NEW))
     assert [("cache_refresh", "error")] * 3 + [("cache_refresh", "absent"), ("cache_store", "error")] == shared.reports
     assert "RuntimeError" in caplog.text
     assert "s3cr3t" not in caplog.text

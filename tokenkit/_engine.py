@@ -18,7 +18,7 @@ from tokenkit._asking import as_token_error, wall_time
 from tokenkit._forks import PerProcess
 from tokenkit._renewal import Attempt, RenewalThread
 from tokenkit._schedule import Call, Schedule
-from tokenkit._shared import SharedSource
+from tokenkit._source import SharedSource
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError
 from tokenkit.events import Announcer
@@ -212,7 +212,7 @@ class Engine:
 
     def _fetch(self, attempt: Attempt, known: Token | None, rejected: Token | None) -> None:
         try:
-            attempt.token, attempt.adopted = self._source.renew(attempt, known, rejected)
+            attempt.token, attempt.adopted, _ = self._source.renew(attempt, known, rejected)
         except Exception as error:
             attempt.error = as_token_error(error)
         except BaseException as error:  # KeyboardInterrupt while a caller leads: it is his, the failure is everyone's

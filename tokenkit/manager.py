@@ -1,7 +1,7 @@
 """The token manager: what users hold, ask for tokens, and close.
 
 It puts together a source, a storage, a policy and listeners. The lock, the waiting and the thread are in
-:mod:`tokenkit._engine`; sharing through a storage is in :mod:`tokenkit._shared`.
+:mod:`tokenkit._engine`; sharing through a storage is in :mod:`tokenkit._source`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tokenkit._blueprint import blueprint
 from tokenkit._checks import check_parts, check_picklable, checked_seconds, time_limits
 from tokenkit._engine import Engine
 from tokenkit._environment import table_of_environment
-from tokenkit._shared import SharedSource
+from tokenkit._source import SharedSource
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError

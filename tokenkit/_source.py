@@ -1,0 +1,129 @@
+"""A manager's source of tokens: its provider, and the storage that it shares the token through.
+
+How a token is shared is in :mod:`tokenkit._shared`; when to ask is the engine's affair.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+from tokenkit._asking import checked, wall_time
+from tokenkit._shared import Ask, Renewed, SharedToken, is_newer, is_spent
+from tokenkit.clock import Clock
+from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
+from tokenkit.errors import TokenEndpointError
+from tokenkit.events import Announcer
+from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
+
+__all__ = ["Renewing", "SharedSource"]
+
+
+class Renewing(Protocol):
+    """What a source must know of the attempt that asks it."""
+
+    background: bool
+    deadline: float
+    skips_lock: bool
+    holds_lock: bool
+
+
+@final
+class SharedSource:
+    """A manager's provider, and the storage that it shares the token through, if any. Safe from any thread."""
+
+    def __init__(
+        self,
+        provider: TokenProvider,
+        storage: TokenStorage | None,
+        policy: RefreshPolicy,
+        clock: Clock,
+        announcer: Announcer,
+    ) -> None:
+        self._provider = provider
+        self._storage = storage
+        self._policy = policy
+        self._clock = clock
+        self._announcer = announcer
+        self._saved: Token | None = None  # what the storage is known to have had last; one reference, replaced whole
+        self._fetch_takes_context = takes_context(provider.fetch_token)
+        self._refresh_takes_context = takes_context(provider.refresh_token, 1)
+
+    def renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
+        """Return a token to take the place of *known*, and not *rejected*; raise what the provider raised."""
+
+        def ask(previous: Token | None) -> Token:
+            return self._ask(attempt, previous)
+
+        def note_lock(held: bool) -> None:
+            attempt.holds_lock = held
+
+        if self._storage is None:
+            return Renewed(self._alone(ask, known), False)
+        left = max(0.0, attempt.deadline - self._clock.monotonic())
+        renewed = self._shared(self._storage, attempt.background).renew(
+            known,
+            ask,
+            lambda stored: self._is_better(stored, known, rejected),
+            lock_timeout=None if attempt.skips_lock else min(self._policy.seconds("lock_timeout"), left),
+            held_was_saved=known is not None and known is self._saved,
+            note_lock=note_lock,
+        )
+        if renewed.saved:
+            self._saved = renewed.token
+        return renewed
+
+    def _alone(self, ask: Ask, known: Token | None) -> Token:
+        try:
+            return ask(known)
+        except TokenEndpointError as error:
+            if known is None or not is_spent(known, error, self._provider.service_name):
+                raise
+        return ask(None)
+
+    def look(self, known: Token | None, rejected: Token | None) -> Token | None:
+        """Return a better token that another has stored, or None; never ask the provider."""
+        if self._storage is None:
+            return None
+        began = self._clock.monotonic()
+        stored = self._shared(self._storage, True).read()
+        found = stored is not None and self._is_better(stored, known, rejected)
+        result = "adopted" if found else "absent" if stored is None else "unchanged"
+        self._announcer.tell("cache_refresh", result, self._clock.monotonic() - began, background=True)
+        if not found:
+            return None
+        self._saved = stored
+        return stored
+
+    def _shared(self, storage: TokenStorage, background: bool) -> SharedToken:
+        def report(name: str, result: str, seconds: float) -> None:
+            self._announcer.tell(name, result, seconds, background=background)
+
+        name = self._provider.service_name
+        return SharedToken(storage, self._provider.cache_key, self._clock, source=name, report=report)
+
+    def _is_better(self, stored: Token, known: Token | None, rejected: Token | None) -> bool:
+        if rejected is not None and stored.access_token == rejected.access_token:
+            return False
+        is_new = known is None or is_newer(stored, known)
+        return is_new and self._policy.is_usable(stored, wall_time(self._clock))
+
+    def _ask(self, attempt: Renewing, previous: Token | None) -> Token:
+        began = self._clock.monotonic()
+        result = "error"
+        try:
+            token = self._call(previous, FetchContext(timeout=max(0.0, attempt.deadline - began)))
+            token = checked(token, self._provider.service_name, wall_time(self._clock))
+            result = "success"
+            return token
+        finally:
+            took = self._clock.monotonic() - began
+            self._announcer.tell("token_acquire", result, took, background=attempt.background)
+
+    def _call(self, previous: Token | None, context: FetchContext) -> Token:
+        provider = self._provider
+        if previous is None:
+            return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()
+        if self._refresh_takes_context:
+            return provider.refresh_token(previous, context)
+        return provider.refresh_token(previous)
