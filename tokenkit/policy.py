@@ -131,9 +131,7 @@ class RefreshPolicy:
             return True
         return left > self._margin(self._lifetime(token, left))
 
-    def retry_delay(
-        self, failures: int, error: BaseException | None, draw: Callable[[], float] = _draw
-    ) -> float:
+    def retry_delay(self, failures: int, error: BaseException | None, draw: Callable[[], float] = _draw) -> float:
         """Return how many seconds to wait after the *failures*-th failure in a row, whose cause was *error*.
 
         The back-off grows by ``retry_timeout_exponent`` and has full jitter, so that a fleet does not return at
