@@ -88,12 +88,17 @@ def test_our_own_error_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(StorageError("disk full"), "disk full"), (ValueError("x=1"), "ValueError")]
+    ("error", "said", "transient"),
+    [
+        (StorageError("disk full"), "disk full", True),
+        (ValueError("x=1"), "ValueError", True),
+        (ConfigurationError("no endpoint"), "no endpoint", False),
+    ],
 )
-def test_another_error_becomes_one_about_the_source(error: Exception, said: str) -> None:
-    """What is ours is quoted, of what is not only the type; it counts as passing."""
+def test_another_error_becomes_one_about_the_source(error: Exception, said: str, transient: bool) -> None:
+    """What is ours is quoted, of what is not only the type; it counts as passing, unless an argument is wrong."""
     told = as_token_error(error)
-    assert (f"the token source failed: {said}", True) == (str(told), told.transient)
+    assert (f"the token source failed: {said}", transient) == (str(told), told.transient)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def as_token_error(error: BaseException) -> AuthenticationError:
     """Return *error*, or one in its place, as one for every waiter to copy: its chain holds no credential."""
     if not isinstance(error, AuthenticationError):
         said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
-        told = AuthenticationError(f"the token source failed: {said}", transient=True)
+        transient = not isinstance(error, ConfigurationError)
+        told = AuthenticationError(f"the token source failed: {said}", transient=transient)
         told.__cause__ = error if _is_clean(error) else None
         return told
     if not _is_clean(error):
