@@ -270,6 +270,9 @@ BAD_ARGUMENTS = [
     ("expires_at", datetime(2027, 1, 1)),  # noqa: DTZ001  # naive on purpose
     ("issued_at", datetime(2027, 1, 1)),  # noqa: DTZ001  # naive on purpose
     ("expires_at", "2027-01-01"),
+    ("refresh_token", 5),
+    ("refresh_token", b"s3cr3t"),
+    ("scope", ["s3cr3t"]),
     ("expires_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))),
     ("issued_at", datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))),
 ]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, final
 
 from tokenkit.errors import MalformedResponseError
@@ -50,7 +50,8 @@ class Token:
         extra: Whatever else came with it; kept read-only. Its values should be what JSON can hold.
 
     Raises:
-        ValueError: The access token is empty or not visible ASCII, a datetime is naive, or the type is no scheme.
+        ValueError: The access token is empty or not visible ASCII, a datetime is naive, the type is no scheme, or
+            the refresh token or the scope is no string.
     """
 
     access_token: str
@@ -67,6 +68,9 @@ class Token:
             raise ValueError("access_token must be a non-empty string of visible ASCII characters")
         if not isinstance(self.token_type, str) or not _TOKEN_TYPE.match(self.token_type):
             raise ValueError("token_type must be an authentication scheme, such as 'Bearer'")
+        for name in ("refresh_token", "scope"):
+            if not isinstance(getattr(self, name), (str, NoneType)):
+                raise ValueError(f"{name} must be a string, or None")
         for name in ("expires_at", "issued_at"):
             object.__setattr__(self, name, _as_utc(name, getattr(self, name)))
         object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
@@ -135,9 +139,6 @@ class Token:
             for name in ("expires_at", "issued_at"):
                 if name in known:
                     known[name] = datetime.fromisoformat(known[name])
-            for name in ("refresh_token", "scope"):
-                if not isinstance(known.get(name, ""), str):
-                    raise TypeError(name)
             return cls(**known)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             problem = type(error).__name__
