@@ -215,6 +215,7 @@ def test_a_local_source_is_a_step(make: Any) -> None:
         lambda: FileTokenFetcher(7),  # type: ignore[arg-type]  # on purpose
         lambda: FileTokenFetcher("x", reread=0),
         lambda: StoredTokenFetcher(InMemoryTokenStorage(), ""),
+        lambda: StoredTokenFetcher(None, "key"),  # type: ignore[arg-type]  # on purpose
     ],
 )
 def test_a_wrong_argument_is_found_at_once(make: Any) -> None:

@@ -613,6 +613,10 @@ GOOD = {"token_url": "https://idp.example/token", "client_id": "c", "client_secr
         ({"retries": -1}, "retries"),
         ({"retries": True}, "retries"),
         ({"extra_params": {"grant_type": "x"}}, "extra_params must not hold grant_type"),
+        ({"extra_params": 5}, "extra_params must be"),
+        ({"scope": 5}, "scope"),
+        ({"audience": [5]}, "audience"),
+        ({"resource": b"api"}, "resource"),
     ],
 )
 def test_a_wrong_argument_is_found_before_any_network(change: dict[str, Any], problem: str) -> None:

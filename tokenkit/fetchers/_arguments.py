@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers._files import read_secret
 from tokenkit.tokens import Token
 
-__all__ = ["check_step", "from_context", "token_text"]
+__all__ = ["check_fields", "check_step", "check_texts", "check_words", "from_context", "token_text"]
 
 
 def check_step(name: object, depends_on: Sequence[str], ttl: timedelta | None) -> tuple[str, ...]:
@@ -28,6 +28,33 @@ def check_step(name: object, depends_on: Sequence[str], ttl: timedelta | None) -
     if ttl is not None and not (isinstance(ttl, timedelta) and ttl > timedelta(0)):
         raise ConfigurationError("ttl must be a timedelta of more than 0, or None")
     return tuple(depends_on)
+
+
+def check_texts(**arguments: object) -> None:
+    """Check that each of these arguments is a string, and not empty."""
+    for name, value in arguments.items():
+        if not isinstance(value, str) or not value:
+            raise ConfigurationError(f"{name} must be a string, and not empty")
+
+
+def check_words(**arguments: Any) -> None:
+    """Check that each of these arguments is a string, a sequence of them, a function, or None."""
+    for name, value in arguments.items():
+        if value is None or callable(value) or isinstance(value, str):
+            continue
+        if not isinstance(value, Collection) or not all(isinstance(one, str) for one in value):
+            raise ConfigurationError(f"{name} must be a string, a sequence of strings, or a function that returns them")
+
+
+def check_fields(**arguments: Any) -> None:
+    """Check that each of these arguments is a mapping, what makes one, a function, or None."""
+    for name, value in arguments.items():
+        try:
+            dict(() if value is None or callable(value) else value)
+            continue
+        except (TypeError, ValueError):
+            pass
+        raise ConfigurationError(f"{name} must be a mapping, or a function that returns one")  # the value is not told
 
 
 def from_context(value: Any, context: FetchContext) -> Any:

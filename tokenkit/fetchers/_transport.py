@@ -23,6 +23,7 @@ from tokenkit._forks import PerProcess
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.fetchers._answers import endpoint_error, retry_after_seconds
+from tokenkit.fetchers._arguments import check_fields
 from tokenkit.fetchers._failures import Failure, describe
 from tokenkit.fetchers._secrets import Scrubber
 from tokenkit.fetchers._urls import host_of
@@ -131,6 +132,9 @@ class Transport:
         session: requests.Session | None = None,
         retries: int | Retry | None = None,
     ) -> None:
+        check_fields(proxies=proxies)
+        if session is not None and not callable(getattr(session, "request", None)):
+            raise ConfigurationError("session must be a requests.Session, or None")
         self._connect, self._read, self._total = _limits(timeout)
         self._retry = _policy(retries)
         if session is not None and verify is True:
@@ -242,7 +246,9 @@ def _whole(response: requests.Response, limit: float, *, in_time: bool) -> reque
     for chunk in _chunks(response, 1 << 16 if in_time else 1):
         body += chunk
         if len(body) > _MAX_BODY:
-            return Failure("size", "the answer is larger than 1 MiB")
+            if 200 <= response.status_code < 300:
+                return Failure("size", "the answer is larger than 1 MiB")
+            break  # a refusal is one, however long its page
         if _clock.monotonic() > limit:
             raise TimeoutError("the answer took too long")
     copy = requests.Response()

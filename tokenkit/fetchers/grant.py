@@ -14,7 +14,7 @@ from urllib3.util import Retry
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import json_object, refuse_error_object
-from tokenkit.fetchers._arguments import check_step, from_context
+from tokenkit.fetchers._arguments import check_fields, check_step, check_words, from_context
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers._oauth_client import OAuthClient
@@ -118,6 +118,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         self.depends_on = check_step(self.name, self.depends_on, self.ttl)
         if self.token_url is None and self._server is None:
             raise ConfigurationError("token_url or issuer is missing")
+        check_fields(extra_params=self.extra_params)
+        check_words(scope=self.scope, audience=self.audience, resource=self.resource)
         if isinstance(self.extra_params, Mapping):
             taken = sorted(_RESERVED.intersection(self.extra_params))
             if taken:

@@ -17,7 +17,7 @@ from urllib3.util import Retry
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import at_path, json_object
-from tokenkit.fetchers._arguments import check_step, from_context
+from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
 from tokenkit.fetchers._urls import checked_url, host_of
@@ -99,6 +99,9 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
         if not isinstance(self.method, str) or not self.method.isalpha():
             raise ConfigurationError("method must be an HTTP method, such as 'POST'")
         self.method = self.method.upper()
+        if not isinstance(self.endpoint, str):
+            raise ConfigurationError("endpoint must be a path, or ''")
+        check_fields(request_headers=self.request_headers, request_data=self.request_data)
         checked_url(self.base_url, argument="base_url", allow_insecure=self.allow_insecure)
         checked_url(self._url, argument="base_url with endpoint", allow_insecure=self.allow_insecure)
         if self.endpoint and "?" in self.base_url:
@@ -204,6 +207,16 @@ class BodyTokenFetcher(HttpTokenFetcher):
     refresh_token_field: str = "refresh_token"
     default_token_type: str = "Bearer"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_texts(
+            token_field=self.token_field,
+            token_type_field=self.token_type_field,
+            expires_in_field=self.expires_in_field,
+            refresh_token_field=self.refresh_token_field,
+            default_token_type=self.default_token_type,
+        )
+
     def _parse_response(self, response: requests.Response) -> Token:
         answer = json_object(response)
         fields = {
@@ -237,11 +250,15 @@ class HeaderTokenFetcher(HttpTokenFetcher):
     token_header: str = "Authorization"
     token_type: str = "Bearer"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_texts(token_header=self.token_header, token_type=self.token_type)
+
     def _parse_response(self, response: requests.Response) -> Token:
         value = response.headers.get(self.token_header, "").strip()
         scheme, _space, rest = value.partition(" ")
-        if rest and scheme.lower() == self.token_type.lower():
+        if scheme.lower() == self.token_type.lower():
             value = rest.strip()
         if not value:
-            raise MalformedResponseError(f"the answer has no header {self.token_header!r}")
+            raise MalformedResponseError(f"the answer has no token in the header {self.token_header!r}")
         return Token.from_response({"access_token": value, "token_type": self.token_type}, ttl=self.ttl)

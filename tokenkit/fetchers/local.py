@@ -14,6 +14,7 @@ from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedRe
 from tokenkit.fetchers._arguments import check_step
 from tokenkit.fetchers._files import read_secret
 from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher  # a local source too
 from tokenkit.tokens import Token
 
 __all__ = [
@@ -249,6 +250,8 @@ class StoredTokenFetcher(TokenFetcher):
         self.depends_on = check_step(self.name, self.depends_on, None)
         if not isinstance(self.key, str) or not self.key:
             raise ConfigurationError("key must be a string, and not empty")
+        if not isinstance(self.storage, TokenStorage):
+            raise ConfigurationError("storage must be a TokenStorage")
 
     def __repr__(self) -> str:
         return f"<StoredTokenFetcher {self.name!r} from {type(self.storage).__name__}>"
