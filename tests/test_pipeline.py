@@ -234,12 +234,27 @@ def test_a_pipelines_key_tells_it_from_others() -> None:
         ({}, {}, "TokenStorage"),
         (InMemoryTokenStorage(), {"lock_timeout": -1}, "lock_timeout"),
         (InMemoryTokenStorage(), {"lock_timeout": float("nan")}, "lock_timeout"),
+        (InMemoryTokenStorage(), {"cache_key_prefix": None}, "cache_key_prefix"),
     ],
 )
 def test_wrong_arguments_are_refused(storage: Any, options: dict[str, Any], said: str) -> None:
     """What is no storage, or no time, is a ConfigurationError and not a pipeline that never caches."""
     with pytest.raises(ConfigurationError, match=said):
         TokenFetchPipeline([StaticTokenFetcher("abc")], storage, **options)
+
+
+def test_steps_must_be_several() -> None:
+    """What is no collection of steps is a ConfigurationError too."""
+    with pytest.raises(ConfigurationError, match="steps"):
+        TokenFetchPipeline(None, InMemoryTokenStorage())  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("timeout", [-1, "5", True, float("nan"), timedelta(seconds=-1)])
+def test_a_wrong_time_limit_is_refused(timeout: Any) -> None:
+    """The error names it, and nothing is fetched."""
+    pipeline = TokenFetchPipeline([StaticTokenFetcher("abc")], InMemoryTokenStorage())
+    with pytest.raises(ConfigurationError, match="timeout"):
+        pipeline.execute(timeout=timeout)
 
 
 def test_close_closes_steps_and_storage() -> None:

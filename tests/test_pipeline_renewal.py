@@ -1,6 +1,7 @@
 """A token that was rejected, invalidated or revoked upstream is replaced, at the cost of the right steps alone."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from steps import Chain, Step, WatchedStorage, chain, failing_storage
@@ -210,11 +211,25 @@ def test_the_managers_time_limit_reaches_the_steps() -> None:
         provider.refresh_token(c.pipeline.execute(), FetchContext(timeout=0))
 
 
-@pytest.mark.parametrize(("name", "step", "said"), [("", None, "service_name"), ("svc", "nobody", "'nobody'")])
-def test_wrong_arguments_of_a_provider_are_refused(name: str, step: str | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "step", "said"), [("", None, "service_name"), (7, None, "service_name"), ("svc", "nobody", "'nobody'")]
+)
+def test_wrong_arguments_of_a_provider_are_refused(name: Any, step: str | None, said: str) -> None:
     """No name, or an unknown step, is a ConfigurationError before any network."""
     with pytest.raises(ConfigurationError, match=said):
         PipelineTokenProvider(chain().pipeline, name, step)
+
+
+def test_a_provider_needs_a_pipeline() -> None:
+    """Its steps alone are none."""
+    with pytest.raises(ConfigurationError, match="TokenFetchPipeline"):
+        PipelineTokenProvider([], "svc")  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_context_whose_time_is_over_is_one_without_time() -> None:
+    """Seconds below zero, which a caller has left after a long wait, are no wrong argument."""
+    with pytest.raises(AuthenticationError, match="time"):
+        PipelineTokenProvider(chain().pipeline, "svc").fetch_token(FetchContext(timeout=-0.5))
 
 
 def test_renewing_from_an_unknown_step_is_a_key_error() -> None:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import final
 
 from tokenkit._asking import wall_time
+from tokenkit._checks import checked_seconds
 from tokenkit._execution import Execution
 from tokenkit._shared import SharedToken
 from tokenkit._steps import in_order, with_dependents
@@ -58,6 +59,10 @@ class TokenFetchPipeline:
     ) -> None:
         if not isinstance(storage, TokenStorage):
             raise ConfigurationError(f"storage must be a TokenStorage, not {type(storage).__name__}")
+        if not isinstance(cache_key_prefix, str):
+            raise ConfigurationError("cache_key_prefix must be a string")
+        if not isinstance(steps, Iterable):
+            raise ConfigurationError("steps must be a sequence of TokenFetchers")
         self._steps = tuple(steps)
         self._storage = storage
         self._prefix = cache_key_prefix
@@ -99,7 +104,7 @@ class TokenFetchPipeline:
         Raises:
             AuthenticationError: A step failed, or the time was over; ``step_name`` names the step. Tokens of earlier
                 steps stay cached.
-            ConfigurationError: The steps are wrong and were not checked before.
+            ConfigurationError: *timeout* is no time limit, or the steps are wrong and were not checked before.
         """
         names = tuple(self._checked())
         return self._execute(names if force_refresh else (), None, timeout)
@@ -145,7 +150,7 @@ class TokenFetchPipeline:
                 everything.callback(step.close)
 
     def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        seconds = checked_seconds("timeout", timeout)
         deadline = math.inf if seconds is None else self._clock.monotonic() + seconds
         run = Execution(self._by_name, self._shared, self._clock, self._policy, deadline)
         last = self._steps[-1]
@@ -193,12 +198,14 @@ class PipelineTokenProvider(TokenProvider):
         refresh_from_step: To renew the token, fetch exactly this step and its dependents. None: the last step.
 
     Raises:
-        ConfigurationError: The name is empty, or there is no such step.
+        ConfigurationError: The pipeline is none, the name is empty, or there is no such step.
     """
 
     def __init__(self, pipeline: TokenFetchPipeline, service_name: str, refresh_from_step: str | None = None) -> None:
-        if not service_name:
-            raise ConfigurationError("service_name must not be empty")
+        if not isinstance(pipeline, TokenFetchPipeline):
+            raise ConfigurationError(f"pipeline must be a TokenFetchPipeline, not {type(pipeline).__name__}")
+        if not isinstance(service_name, str) or not service_name:
+            raise ConfigurationError("service_name must be a string, and not empty")
         if refresh_from_step is not None and refresh_from_step not in pipeline.step_names:
             known = ", ".join(pipeline.step_names)
             raise ConfigurationError(f"refresh_from_step: no step {refresh_from_step!r} among {known}")
@@ -212,10 +219,14 @@ class PipelineTokenProvider(TokenProvider):
         return f"{self.service_name}#{self.pipeline.cache_key}"
 
     def fetch_token(self, context: FetchContext | None = None) -> Token:
-        return self.pipeline.execute(timeout=None if context is None else context.timeout)
+        return self.pipeline.execute(timeout=_left(context))
 
     def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
-        return self.pipeline.renew(current, self._from_step, None if context is None else context.timeout)
+        return self.pipeline.renew(current, self._from_step, _left(context))
 
     def close(self) -> None:
         self.pipeline.close()
+
+
+def _left(context: FetchContext | None) -> float | None:
+    return None if context is None or context.timeout is None else max(0.0, context.timeout)
