@@ -98,13 +98,19 @@ def test_a_ciphertext_is_bound_to_its_key(inner: InMemoryTokenStorage) -> None:
     assert storage.get("yours") is None
 
 
-@pytest.mark.parametrize("keys", [[], "", "secret-but-no-key", [KEY, b"secret"], [3]])
+@pytest.mark.parametrize("keys", [[], "", "secret-but-no-key", [KEY, b"secret"], [3], 3, None])
 def test_a_bad_key_is_refused_without_being_quoted(keys: Any) -> None:
     """What is not a Fernet key is a ConfigurationError, before anything is stored."""
     with pytest.raises(ConfigurationError) as caught:
         EncryptedTokenStorage(InMemoryTokenStorage(), keys)
     assert "secret" not in repr(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_the_inner_storage_is_one() -> None:
+    """What is no storage is refused, before anything is stored."""
+    with pytest.raises(ConfigurationError, match="inner"):
+        EncryptedTokenStorage({}, KEY)  # type: ignore[arg-type]  # on purpose
 
 
 def test_its_repr_names_the_inner_storage_only() -> None:

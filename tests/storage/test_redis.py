@@ -200,6 +200,13 @@ def test_a_bad_url_is_refused_without_its_password() -> None:
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("client", [None, 6379, ["redis://localhost"]])
+def test_what_is_no_client_is_refused(client: Any) -> None:
+    """Before the first use of it."""
+    with pytest.raises(ConfigurationError, match="client_or_url"):
+        RedisTokenStorage(client)
+
+
 def test_a_password_is_not_in_the_repr() -> None:
     """The URL is not shown, since it may hold a password."""
     assert "secret" not in repr(RedisTokenStorage("redis://:secret@localhost"))

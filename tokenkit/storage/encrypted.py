@@ -39,13 +39,14 @@ class EncryptedTokenStorage(TokenStorage):
             all decrypt.
 
     Raises:
-        ConfigurationError: There is no key, or one is not a Fernet key.
+        ConfigurationError: There is no key, or one is not a Fernet key, or *inner* is no storage.
     """
 
     def __init__(self, inner: TokenStorage, keys: str | bytes | Sequence[str | bytes]) -> None:
+        if not isinstance(inner, TokenStorage):
+            raise ConfigurationError("inner must be a TokenStorage")
         self._inner = inner
-        self._keys = (keys,) if isinstance(keys, (str, bytes)) else tuple(keys)
-        self._fernet = _fernet(self._keys)
+        self._keys, self._fernet = _fernet((keys,) if isinstance(keys, (str, bytes)) else keys)
         self._reader = EntryReader(repr(self))
 
     def __repr__(self) -> str:
@@ -117,9 +118,10 @@ class EncryptedTokenStorage(TokenStorage):
         return self._reader.read(key, text)
 
 
-def _fernet(keys: Sequence[str | bytes]) -> MultiFernet:
+def _fernet(keys: Sequence[str | bytes]) -> tuple[tuple[str | bytes, ...], MultiFernet]:
     try:
-        return MultiFernet([Fernet(key) for key in keys])
+        kept = tuple(keys)
+        return kept, MultiFernet([Fernet(key) for key in kept])
     except (ValueError, TypeError):
         pass
     raise ConfigurationError("keys must be one Fernet key or several: 32 bytes in URL-safe base64")

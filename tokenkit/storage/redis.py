@@ -69,7 +69,7 @@ class RedisTokenStorage(TokenStorage):
         lock_lease: Seconds after which the server frees a lock by itself; more than a renewal may take.
 
     Raises:
-        ConfigurationError: The URL or *lock_lease* is none.
+        ConfigurationError: The client, its URL or *lock_lease* is none.
     """
 
     def __init__(self, client_or_url: Any, key_prefix: str = "tokenkit", *, lock_lease: float = 60.0) -> None:
@@ -81,6 +81,8 @@ class RedisTokenStorage(TokenStorage):
         self._reader = EntryReader(repr(self))
         if isinstance(client_or_url, str):
             self._refuse_bad_url()
+        elif not callable(getattr(client_or_url, "execute_command", None)):
+            raise ConfigurationError("client_or_url must be a URL or a client of redis-py")
 
     def __repr__(self) -> str:  # the URL may hold a password
         return f"<RedisTokenStorage {self._prefix!r}>"
