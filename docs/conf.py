@@ -17,4 +17,5 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Further args", "params_style")]
 napoleon_use_rtype = False
