@@ -61,7 +61,7 @@ def for_a_while(work: Callable[[int], object]) -> list[object]:
 
     def run() -> int:
         number, rounds = next(numbers), 0
-        while time.monotonic() < end:
+        while not rounds or time.monotonic() < end:
             work(number)
             rounds += 1
         return rounds
