@@ -14,6 +14,7 @@ from tokenkit import (
     MalformedResponseError,
     StorageError,
     Token,
+    TokenEndpointError,
     TokenFetcher,
 )
 from tokenkit._asking import FetcherProvider, as_token_error, checked
@@ -99,6 +100,19 @@ def test_another_error_becomes_one_about_the_source(error: Exception, said: str,
     """What is ours is quoted, of what is not only the type; it counts as passing, unless an argument is wrong."""
     told = as_token_error(error)
     assert (f"the token source failed: {said}", transient) == (str(told), told.transient)
+
+
+@pytest.mark.parametrize(("status", "transient"), [(401, False), (429, True), (503, True)])
+def test_what_raise_for_status_says_is_a_refusal(status: int, transient: bool) -> None:
+    """The status is kept, so that a pipeline heals after a 401, and the answer is not."""
+    response = requests.Response()
+    response.status_code, response.url = status, "https://idp.example/?secret"
+    with pytest.raises(requests.HTTPError) as caught:
+        response.raise_for_status()
+    told = as_token_error(caught.value)
+    assert isinstance(told, TokenEndpointError)
+    assert (status, transient, None) == (told.status, told.transient, told.__cause__)
+    assert "secret" not in str(told)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import requests
 from steps import Chain, Step, WatchedStorage, chain, failing_storage, refusal
 
 from tokenkit import (
@@ -32,6 +33,16 @@ def test_a_token_revoked_upstream_heals_itself(status: int) -> None:
     assert [{"device": f"device-{n}", "app": f"app-{n}"} for n in (1, 1, 2)] == [
         {name: token.access_token for name, token in context.items()} for context in c.user.asked
     ]
+
+
+def test_a_step_of_ones_own_heals_with_the_exception_of_requests() -> None:
+    """A step that calls raise_for_status() answers 401 or 403 as well as one that knows our errors."""
+    c = warm()
+    c.pipeline.invalidate_step("user")
+    response = requests.Response()
+    response.status_code = 401
+    c.user.script = [requests.HTTPError(response=response)]
+    assert ("user-3", (2, 2, 3)) == (c.execute(), c.fetches)
 
 
 def test_healing_happens_once() -> None:

@@ -10,16 +10,25 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 from typing import final
 
-from requests.exceptions import RequestException
+from requests import Response
+from requests.exceptions import HTTPError, RequestException
 
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError
+from tokenkit.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    MalformedResponseError,
+    TokenEndpointError,
+    TokenKitError,
+)
 from tokenkit.tokens import Token
 
 __all__ = ["FetcherProvider", "as_token", "as_token_error", "checked", "wall_time"]
 
 logger = logging.getLogger(__name__)
+
+_PASSING_STATUSES = frozenset({408, 425, 429})
 
 
 @final
@@ -77,14 +86,22 @@ def checked(token: object, name: str, now: datetime, ttl: timedelta | None = Non
 def as_token_error(error: BaseException) -> AuthenticationError:
     """Return *error*, or one in its place, as one for every waiter to copy: its chain holds no credential."""
     if not isinstance(error, AuthenticationError):
-        said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
-        transient = not isinstance(error, ConfigurationError)
-        told = AuthenticationError(f"the token source failed: {said}", transient=transient)
+        told = _told(error)
         told.__cause__ = error if _is_clean(error) else None
         return told
     if not _is_clean(error):
         error.__cause__ = error.__context__ = None
     return error
+
+
+def _told(error: BaseException) -> AuthenticationError:
+    said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
+    message = f"the token source failed: {said}"
+    if isinstance(error, HTTPError) and isinstance(error.response, Response):  # as of raise_for_status()
+        status = error.response.status_code
+        passing = status >= 500 or status in _PASSING_STATUSES
+        return TokenEndpointError(f"{message} with status {status}", status=status, transient=passing)
+    return AuthenticationError(message, transient=not isinstance(error, ConfigurationError))
 
 
 def _is_clean(error: BaseException | None) -> bool:
