@@ -10,7 +10,6 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 from typing import final
 
-from requests import Response
 from requests.exceptions import HTTPError, RequestException
 
 from tokenkit.clock import Clock
@@ -97,7 +96,7 @@ def as_token_error(error: BaseException) -> AuthenticationError:
 def _told(error: BaseException) -> AuthenticationError:
     said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
     message = f"the token source failed: {said}"
-    if isinstance(error, HTTPError) and isinstance(error.response, Response):  # as of raise_for_status()
+    if isinstance(error, HTTPError) and error.response is not None:  # as of raise_for_status()
         status = error.response.status_code
         passing = status >= 500 or status in _PASSING_STATUSES
         return TokenEndpointError(f"{message} with status {status}", status=status, transient=passing)
