@@ -36,14 +36,16 @@ def test_a_failure(rig: Rig) -> None:
 
 
 def test_misses_tell_why(rig: Rig) -> None:
-    """No token yet, one that is required anew, one that expired."""
+    """No token yet, one that is required anew, one that was given up, one that expired."""
     rig.manager.get_token()
     rig.manager.force_refresh()
+    rig.manager.invalidate_token()
+    rig.manager.get_token()
     rig.parked()
     rig.source.hang()
     rig.clock.advance(4000)
     outcomes(rig.ask(timeout=0))
-    assert ["absent", "renew_required", "expired"] == rig.ears.results("cache_miss")
+    assert ["absent", "renew_required", "absent", "expired"] == rig.ears.results("cache_miss")
 
 
 def test_hits(make_rig: Callable[..., Rig]) -> None:

@@ -90,7 +90,7 @@ class Engine:
             now = self._clock.monotonic()
             snapshot = self.holding.usable(now)
             after = self.holding.generations if options.renew_required else -1
-            missing = "renew_required" if snapshot else "expired" if self.holding.known else "absent"
+            missing = "renew_required" if snapshot else "expired" if self.holding.snapshot else "absent"
             hit = snapshot is not None and not options.renew_required
             ahead = self._schedule.ahead(now) if hit and self._background else None
         if snapshot is not None and hit:
