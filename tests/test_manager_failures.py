@@ -190,12 +190,13 @@ def test_a_caller_may_wait_through_failures(rig: Rig) -> None:
 
 
 def test_patience_ends_with_the_time_limit(rig: Rig) -> None:
-    """A caller that waits through failures gets a time-out in the end."""
+    """A caller that waits through failures gets a time-out in the end, and its cause is the last failure."""
     rig.source.always = down(retry_after=100)
     (waiting,) = rig.ask(options=PATIENT, timeout=20)
     rig.parked(2)
     rig.clock.advance(20)
-    assert isinstance(waiting.exception(PATIENCE), RenewalTimeoutError)
+    error = waiting.exception(PATIENCE)
+    assert (RenewalTimeoutError, AuthenticationError) == (type(error), type(error.__cause__))
     assert 1 == rig.source.fetches
 
 

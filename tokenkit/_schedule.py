@@ -73,7 +73,8 @@ class Schedule:
         if attempt is not None and attempt.needs_caller(now, call.deadline):
             return attempt
         if now >= call.deadline:
-            raise RenewalTimeoutError(f"no token of {self._name} in time; its renewal goes on")
+            why = self.holding.failure  # what a caller who waits through failures would not hear otherwise
+            raise RenewalTimeoutError(f"no token of {self._name} in time; its renewal goes on") from why
         until = self.holding.retry_at if attempt is None else attempt.next_change()
         return min(until, call.deadline)
 
