@@ -218,17 +218,21 @@ def test_a_wait_that_ran_out_is_a_timeout(mint: Mint) -> None:
         {"header": None},
         {"refresh_status_codes": [200]},
         {"refresh_status_codes": ["401"]},
+        {"refresh_status_codes": 401},
+        {"refresh_status_codes": None},
         {"max_refresh_attempts": -1},
         {"max_refresh_attempts": 1.5},
         {"max_refresh_attempts": True},
         {"timeout": -1},
         {"timeout": float("nan")},
         {"timeout": float("inf")},
+        {"timeout": 10**400},
         {"timeout": "5"},
         {"timeout": True},
         {"origins": ["http://api.internal"]},
+        {"origins": 5},
     ],
-    ids=str,
+    ids=lambda arguments: str(arguments)[:40],
 )
 def test_wrong_arguments_are_refused_at_once(manager: TokenManager, arguments: dict[str, object]) -> None:
     """A ConfigurationError, which is a ValueError too, where the mistake is made."""

@@ -90,3 +90,10 @@ def test_what_is_no_listener(wrong: object) -> None:
     """Anything but a TokenListener object is refused at once."""
     with pytest.raises(ConfigurationError, match="must be a TokenListener"):
         Announcer("billing", [wrong])
+
+
+@pytest.mark.parametrize("wrong", [None, 1, TokenListener()])
+def test_what_is_no_list_of_listeners(wrong: object) -> None:
+    """One listener alone is not a list of them, and None is not an empty one."""
+    with pytest.raises(ConfigurationError, match=f"must be a list, not {type(wrong).__name__}"):
+        Announcer("billing", wrong)

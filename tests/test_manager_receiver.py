@@ -38,9 +38,7 @@ def test_a_rejection_of_an_old_token_is_free(rig: Rig) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("own", "option", "allowed"), [(None, None, 2), (0, None, 0), (3, None, 3), (3, 1, 1)]
-)
+@pytest.mark.parametrize(("own", "option", "allowed"), [(None, None, 2), (0, None, 0), (3, None, 3), (3, 1, 1)])
 def test_retries_are_counted(rig: Rig, own: int | None, option: int | None, allowed: int) -> None:
     """It says yes as often as the call's option, else the receiver's number, else the policy's allows."""
     receiver = rig.manager.receiver(own)
@@ -112,6 +110,13 @@ def test_a_mapping_switches_the_back_off_off(rig: Rig) -> None:
     with pytest.raises(AuthenticationError):
         rig.manager.get_token()
     assert "token-2" == rig.manager.get_token(options={OPTION_RENEW_SYNCHRONOUS: "1"}).access_token
+
+
+@pytest.mark.parametrize("retries", [-1, 1.5, "2", True])
+def test_a_wrong_number_of_retries_is_refused(rig: Rig, retries: object) -> None:
+    """Where the receiver is made, not where the request has failed."""
+    with pytest.raises(ConfigurationError, match="max_retries"):
+        rig.manager.receiver(retries)
 
 
 @pytest.mark.parametrize("options", ["x", 1, [("token_renew_required", "1")]])

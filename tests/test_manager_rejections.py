@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from scripted import Rig, ask, down, outcomes
 
-from tokenkit import AuthenticationError, RefreshPolicy, RenewalTimeoutError, Token
+from tokenkit import AuthenticationError, ConfigurationError, RefreshPolicy, RenewalTimeoutError, Token
 
 
 def test_a_hundred_rejections_cost_one_renewal(rig: Rig) -> None:
@@ -17,6 +17,17 @@ def test_a_hundred_rejections_cost_one_renewal(rig: Rig) -> None:
     rig.parked(100)
     gate.release()
     assert ({"token-2"}, 2) == ({token.access_token for token in outcomes(futures)}, rig.source.fetches)
+
+
+@pytest.mark.parametrize("rejected", ["token-1", 1, True])
+def test_only_a_token_is_rejected(rig: Rig, rejected: object) -> None:
+    """The text of a token is refused, and not shown; what is held stays."""
+    token = rig.manager.get_token()
+    for report in (rig.manager.invalidate_token, rig.manager.renew_rejected):
+        with pytest.raises(ConfigurationError) as caught:
+            report(rejected)
+        assert "token-1" not in str(caught.value)
+    assert token is rig.manager.current
 
 
 def test_a_late_rejection_is_free(rig: Rig) -> None:

@@ -126,6 +126,12 @@ def test_a_bad_limit_is_refused(rig: Rig, limit: object) -> None:
     with pytest.raises(ConfigurationError):
         rig.manager.close(grace=limit)
     assert 0 == rig.source.fetches
+    assert "token-1" == rig.manager.get_token().access_token
+
+
+def test_a_limit_may_be_larger_than_any_float(rig: Rig) -> None:
+    """It is as good as none."""
+    assert "token-1" == rig.manager.get_token(timeout=10**400).access_token
 
 
 def test_stop_wakes_every_waiter(rig: Rig) -> None:

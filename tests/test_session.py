@@ -217,6 +217,12 @@ def test_wrong_arguments_are_refused_at_once(manager: TokenManager, arguments: d
         AuthorizedSession(manager, **arguments)  # type: ignore[arg-type]
 
 
+def test_a_wrong_argument_is_named_as_it_was_given(manager: TokenManager) -> None:
+    """What is handed on to BearerAuth under another name is told under its own."""
+    with pytest.raises(ConfigurationError, match="refresh_timeout"):
+        AuthorizedSession(manager, refresh_timeout=-1)
+
+
 def test_a_fetcher_is_no_manager() -> None:
     """The error says what was given instead."""
     with pytest.raises(ConfigurationError, match="StaticTokenFetcher"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -13,10 +13,10 @@ __all__ = ["checked_attempts", "checked_duration", "checked_limits", "checked_st
 
 
 def checked_statuses(codes: Iterable[int]) -> frozenset[int]:
-    statuses = frozenset(codes)
-    if not all(isinstance(code, int) and 400 <= code <= 599 for code in statuses):
-        raise ConfigurationError("refresh_status_codes must be statuses from 400 to 599")
-    return statuses
+    statuses = tuple(codes) if isinstance(codes, Iterable) else None
+    if statuses is None or not all(isinstance(code, int) and 400 <= code <= 599 for code in statuses):
+        raise ConfigurationError("refresh_status_codes must be a list of statuses from 400 to 599")
+    return frozenset(statuses)
 
 
 def checked_attempts(attempts: int) -> int:
@@ -25,12 +25,12 @@ def checked_attempts(attempts: int) -> int:
     return attempts
 
 
-def checked_wait(timeout: float | timedelta | None) -> float | None:
+def checked_wait(timeout: float | timedelta | None, name: str = "timeout") -> float | None:
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-        raise ConfigurationError("timeout must be a finite number of seconds, at least 0, or None")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= sys.float_info.max:
+        raise ConfigurationError(f"{name} must be a finite number of seconds, at least 0, or None")
     return float(seconds)
 
 
@@ -49,4 +49,4 @@ def checked_duration(duration: float | timedelta) -> float:
 
 
 def _is_duration(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from datetime import timedelta
 
 from tokenkit.clock import Clock
@@ -11,8 +12,9 @@ from tokenkit.contracts import TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
 
-__all__ = ["check_parts", "check_picklable", "checked_seconds", "time_limits"]
+__all__ = ["check_parts", "check_picklable", "checked_retries", "checked_seconds", "checked_token", "time_limits"]
 
 
 def check_parts(provider: object, storage: object, policy: object, clock: object) -> None:
@@ -48,6 +50,23 @@ def check_picklable(source: object) -> None:
         raise TypeError(f"the token manager's source, a {kind}, cannot be pickled: {why}") from None
 
 
+def checked_token(rejected: Token | None) -> Token | None:
+    """Return the token that a resource rejected, or None.
+
+    Raises:
+        ConfigurationError: It is neither; the error does not show it, for it may be the text of a token.
+    """
+    if rejected is not None and not isinstance(rejected, Token):
+        raise ConfigurationError(f"rejected must be a Token or None, not {type(rejected).__name__}")
+    return rejected
+
+
+def checked_retries(value: int | None, policy: RefreshPolicy) -> int:
+    """Return how often a receiver may try again: the policy's number where *value* is None."""
+    asked = FetchOptions(max_retries=value).max_retries
+    return policy.max_retries if asked is None else asked
+
+
 def time_limits(timeout: float | timedelta | None, options: FetchOptions, policy: RefreshPolicy) -> tuple[float, float]:
     """Return how many seconds a call may wait, and how many an attempt started for it may take."""
     limit = checked_seconds("renew_request_timeout", options.renew_request_timeout)
@@ -65,6 +84,6 @@ def checked_seconds(name: str, value: float | timedelta | None) -> float | None:
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if number is None:
         return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number) or number < 0:
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not number >= 0:
         raise ConfigurationError(f"{name} must be None, a timedelta or seconds, at least 0")
-    return float(number)
+    return float(number) if number <= sys.float_info.max else math.inf

@@ -75,8 +75,8 @@ class OriginRules:
     """
 
     def __init__(self, origins: Iterable[str] | None, *, allow_insecure: bool) -> None:
-        if isinstance(origins, str):
-            raise ConfigurationError("origins must be a list of strings, not one string")
+        if isinstance(origins, str) or not isinstance(origins, Iterable | None):
+            raise ConfigurationError(f"origins must be a list of strings, not {type(origins).__name__}")
         self._allow_insecure = allow_insecure
         self._exact: set[Origin] | None = None
         self._below: set[Origin] = set()

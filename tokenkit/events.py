@@ -70,10 +70,12 @@ class Announcer:
     """Tells one service's listeners what happened, and keeps what they raise from the teller. Never changes.
 
     Raises:
-        ConfigurationError: A listener is no :class:`TokenListener`.
+        ConfigurationError: *listeners* is no list, or a listener is no :class:`TokenListener`.
     """
 
     def __init__(self, service_name: str, listeners: Iterable[TokenListener]) -> None:
+        if not isinstance(listeners, Iterable):
+            raise ConfigurationError(f"listeners must be a list, not {type(listeners).__name__}")
         self._service_name = service_name
         self.listeners = tuple(listeners)
         for listener in self.listeners:

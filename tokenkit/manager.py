@@ -16,7 +16,7 @@ from typing import Any, final
 
 from tokenkit._asking import FetcherProvider
 from tokenkit._blueprint import blueprint
-from tokenkit._checks import check_parts, check_picklable, checked_seconds, time_limits
+from tokenkit._checks import check_parts, check_picklable, checked_retries, checked_seconds, checked_token, time_limits
 from tokenkit._engine import Engine
 from tokenkit._environment import table_of_environment
 from tokenkit._source import SharedSource
@@ -154,7 +154,7 @@ class TokenManager:
         Args:
             rejected: Forget it only if it is this very one. None: whichever it is.
         """
-        self._engine.invalidate(rejected, counted=False)
+        self._engine.invalidate(checked_token(rejected), counted=False)
 
     def renew_rejected(
         self, rejected: Token, timeout: float | timedelta | None = None, *, was_accepted: bool = False
@@ -174,7 +174,7 @@ class TokenManager:
         Raises:
             AuthenticationError: As of :meth:`get_token`, as are all others.
         """
-        if not self._engine.invalidate(rejected, counted=True, trusted=was_accepted):
+        if not self._engine.invalidate(checked_token(rejected), counted=True, trusted=was_accepted):
             return None
         return self.get_token(timeout)
 
@@ -193,7 +193,7 @@ class TokenManager:
         Args:
             max_retries: How often it may try again. None: the policy's ``max_retries``; 0: never.
         """
-        return TokenReceiver(self, self._policy.max_retries if max_retries is None else max_retries)
+        return TokenReceiver(self, checked_retries(max_retries, self._policy))
 
     def stop(self) -> None:
         """Renew no more and wake every waiter with an error. A token held stays usable until it expires."""
@@ -206,8 +206,8 @@ class TokenManager:
             grace: Seconds to wait for the thread. None: as long as an attempt may run; 0: not at all.
             revoke: Ask the source to revoke the token held (RFC 7009), where it can. A failure is logged.
         """
-        self.stop()
         seconds = checked_seconds("grace", grace)
+        self.stop()
         self._engine.join(self._policy.seconds("refresh_request_timeout") if seconds is None else seconds)
         token, revoker = self.current, getattr(self._source, "revoke", None)
         if revoke and token is not None and revoker is not None:

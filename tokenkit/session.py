@@ -13,7 +13,7 @@ from requests import PreparedRequest, Request, Response
 from requests.exceptions import RequestException, Timeout
 from urllib3.util import Retry
 
-from tokenkit._arguments import checked_duration, checked_limits
+from tokenkit._arguments import checked_duration, checked_limits, checked_wait
 from tokenkit._deadlines import DeadlineAdapter
 from tokenkit._origins import origin_of
 from tokenkit._redirects import follows
@@ -75,7 +75,7 @@ class AuthorizedSession(requests.Session):
             manager,
             refresh_status_codes=refresh_status_codes,
             max_refresh_attempts=max_refresh_attempts,
-            timeout=refresh_timeout,
+            timeout=checked_wait(refresh_timeout, "refresh_timeout"),
             origins=origins,
         )
         adapter = DeadlineAdapter(retries)
