@@ -25,6 +25,9 @@ def key(**change: Any) -> str:
     [
         ({"scope": "a b"}, {"scope": ["b", "a"]}),
         ({"scope": "a  b a"}, {"scope": "a b"}),
+        ({"scope": ["a b", "c"]}, {"scope": "a b c"}),
+        ({"scope": "", "audience": [], "resource": ""}, {}),
+        ({"audience": "a"}, {"audience": ["a"]}),
         ({"resource": ["x", "y"]}, {"resource": ["y", "x"]}),
         ({"extra_params": {"a": "1", "b": "2"}}, {"extra_params": {"b": "2", "a": "1"}}),
         ({"client_secret": "old"}, {"client_secret": "new"}),
@@ -47,6 +50,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"resource": "a"},
     {"scope": "a b"},
     {"audience": ["a", "b"]},
+    {"audience": "a b"},
     {"extra_params": {"scope2": "a"}},
     {"extra_params": {"tenant": "1"}},
     {"extra_params": {"tenant": 1}},

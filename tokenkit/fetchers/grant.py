@@ -173,9 +173,9 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             "grant": self.grant,
             "server": self.token_url or self._server,
             "client": self.client_id,
-            "scope": _as_set(self.scope),
-            "audience": _as_set(self.audience),
-            "resource": _as_set(self.resource),
+            "scope": _words(self.scope),
+            "audience": _values(self.audience),
+            "resource": _values(self.resource),
             "extra": self.extra_params or {},
             "subject": self._subject(),
         }
@@ -286,7 +286,14 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             raise
 
 
-def _as_set(value: Any) -> Any:
-    if value is None or callable(value):
-        return value
-    return frozenset(value.split() if isinstance(value, str) else value)
+def _words(scope: Any) -> Any:
+    if callable(scope) or not scope:
+        return scope or None
+    return frozenset((scope if isinstance(scope, str) else " ".join(scope)).split())
+
+
+def _values(value: Any) -> Any:
+    # Not split: an audience may have a space in it, and is then not the two that its words are.
+    if callable(value) or not value:
+        return value or None
+    return frozenset([value] if isinstance(value, str) else value)
