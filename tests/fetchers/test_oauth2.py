@@ -351,6 +351,20 @@ def test_a_dead_refresh_token_asks_for_a_person(idp: LocalIdP, body: Any) -> Non
     assert 1 == idp.count("token")
 
 
+@pytest.mark.parametrize("way", ["fetch", "refresh"])
+def test_a_refused_refresh_token_is_not_shown_again(idp: LocalIdP, way: str) -> None:
+    """Once the endpoint has called it no good, the next fetch says so without asking."""
+    fetcher = refresher(idp, refresh_token=idp.issue(kind="refresh").access_token)
+    token = fetcher.fetch()
+    idp.revoke_all()
+    with pytest.raises(TokenEndpointError):
+        fetcher.fetch() if way == "fetch" else fetcher.refresh(token)
+    idp.reset_counts()
+    with pytest.raises(TokenEndpointError, match="a person must sign in again") as caught:
+        fetcher.fetch()
+    assert ("invalid_grant", False, 0) == (caught.value.error, caught.value.transient, idp.count("token"))
+
+
 def test_a_wrong_client_does_not_ask_for_a_person(idp: LocalIdP) -> None:
     """Signing in again would not help there."""
     with pytest.raises(TokenEndpointError) as caught:

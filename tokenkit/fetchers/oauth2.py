@@ -88,7 +88,7 @@ class RefreshTokenFetcher(OAuth2Fetcher):
     name: str = "refresh_token"
     grant: ClassVar[str] = "refresh_token"
     secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "refresh_token")
-    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_rotated")
+    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_refused", "_rotated")
 
     def __post_init__(self) -> None:
         if not self.refresh_token:
@@ -100,25 +100,39 @@ class RefreshTokenFetcher(OAuth2Fetcher):
         # The refresh token as given, and the newest that came of it. Replaced whole; losing a race loses nothing
         # that was not lost before: two threads that spend one refresh token.
         self._rotated: tuple[str, str] | None = None
+        self._refused: str | None = None  # the refresh token that was refused last; never to be shown again
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Spend the refresh token.
 
         Raises:
             TokenEndpointError: The endpoint refused; if it is the refresh token that is no longer good, the message
-                says that a person must sign in again.
+                says that a person must sign in again. Such a refresh token is not sent a second time.
             AuthenticationError: As for other grants.
         """
+        if self._newest(context) == self._refused:
+            known = "the endpoint has refused this refresh token"
+            raise _sign_in_again(TokenEndpointError(known, error="invalid_grant", step_name=self.name))
         try:
             token = super().fetch(context)
         except TokenEndpointError as error:
             failure = error
         else:
             return self._remember(token, context)
+        if failure.error == "invalid_grant":
+            self._refused = self._newest(context)
         raise _sign_in_again(failure)
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
-        return self._remember(super().refresh(current, context), context)
+        try:
+            token = super().refresh(current, context)
+        except TokenEndpointError as error:
+            failure = error
+        else:
+            return self._remember(token, context)
+        if failure.error == "invalid_grant" and current.refresh_token:
+            self._refused = current.refresh_token
+        raise failure
 
     def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
         return {"refresh_token": self._newest(context)}
