@@ -117,6 +117,24 @@ def test_the_back_off_holds_for_leaders(led: Rig) -> None:
     assert "token-2" == led.manager.get_token().access_token
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
+def test_a_start_that_is_interrupted_is_made_up_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    """The caller hears of it, and the next renewal is on a thread again."""
+
+    def interrupt(self: threading.Thread) -> None:
+        raise interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(interruption):
+            rig.manager.get_token()
+    assert "token-1" == rig.manager.get_token().access_token
+    assert "token-2" == rig.manager.force_refresh().access_token
+    assert threading.current_thread() is not rig.source.asked[1].thread
+
+
 def test_a_caller_leads_where_no_thread_starts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that gives no more threads costs no caller its token."""
 

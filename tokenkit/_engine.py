@@ -188,12 +188,14 @@ class Engine:
     def _start(self, thread: RenewalThread, attempt: Attempt) -> None:
         try:
             thread.start()  # without the lock: it waits until the new thread runs
-        except RuntimeError:  # no more threads, or the interpreter is shutting down
+        except BaseException as error:  # one that may not have started would be waited for, for ever
             with self._renewed:
                 if self._thread is thread:
                     self._thread = None
                 attempt.pick_up_by = -math.inf
                 self._renewed.notify_all()
+            if not isinstance(error, RuntimeError):  # no more threads, or the interpreter is shutting down
+                raise
 
     def _run(self, attempt: Attempt, thread: RenewalThread | None, until: float = math.inf) -> None:
         """Run *attempt*, unless another thread does: fetch with no lock held, then land, or its waiters would hang."""

@@ -74,7 +74,7 @@ class Schedule:
             return attempt
         if now >= call.deadline:
             why = self.holding.failure  # what a caller who waits through failures would not hear otherwise
-            raise RenewalTimeoutError(f"no token of {self._name} in time; its renewal goes on") from why
+            raise RenewalTimeoutError(f"no token of {self._name} in time") from why
         until = self.holding.retry_at if attempt is None else attempt.next_change()
         return min(until, call.deadline)
 
