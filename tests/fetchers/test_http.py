@@ -293,8 +293,12 @@ def test_a_wrong_argument_is_found_before_any_network(change: dict[str, Any], pr
 
 @pytest.mark.parametrize(
     ("kind", "argument"),
-    [(BodyTokenFetcher, "token_field"), (BodyTokenFetcher, "default_token_type")]
-    + [(HeaderTokenFetcher, "token_header"), (HeaderTokenFetcher, "token_type")],
+    [
+        (BodyTokenFetcher, "token_field"),
+        (BodyTokenFetcher, "default_token_type"),
+        (HeaderTokenFetcher, "token_header"),
+        (HeaderTokenFetcher, "token_type"),
+    ],
 )
 @pytest.mark.parametrize("value", ["", None])
 def test_what_names_a_part_of_an_answer_is_a_name(kind: Any, argument: str, value: Any) -> None:
