@@ -1,4 +1,4 @@
-"""Which refresh token a manager spends where its clock, or that of another user of the storage, is wrong."""
+"""What a manager asks its source with, where clocks are wrong and where an answer takes longer than it is good for."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from scripted import Rig
 
-from tokenkit import StorageError, Token
+from tokenkit import MalformedResponseError, StorageError, Token
 from tokenkit.storage import InMemoryTokenStorage
 
 KEY = "scripted"
@@ -77,3 +77,24 @@ def test_a_clock_that_was_set_back_loses_no_refresh_token(rig: Rig, make_rig: Ca
     other.manager.force_refresh()
     rig.manager.force_refresh()
     assert "rotated" == rig.source.asked[-1].previous.refresh_token
+
+
+def test_a_token_that_expired_on_its_way_is_asked_for_again(rig: Rig) -> None:
+    """As in a thread that its host starves: at once, and with the refresh token that came with it."""
+
+    def starved(*_: object) -> Token:
+        token = rig.source.token(1, lifetime=10)
+        rig.clock.advance(11)
+        return token
+
+    rig.source.then(starved)
+    assert "token-2" == rig.manager.get_token().access_token
+    assert [None, "refresh-1"] == [one.previous and one.previous.refresh_token for one in rig.source.asked]
+
+
+def test_a_token_that_was_expired_when_asked_for_is_an_error(rig: Rig) -> None:
+    """To ask again would give the same."""
+    rig.source.then(rig.source.token(1, lifetime=-10))
+    with pytest.raises(MalformedResponseError):
+        rig.manager.get_token()
+    assert 1 == rig.source.fetches

@@ -5,6 +5,7 @@ How a token is shared is in :mod:`tokenkit._shared`; when to ask is the engine's
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Protocol, final
 
 from tokenkit._asking import checked, wall_time
@@ -112,7 +113,9 @@ class SharedSource:
         began = self._clock.monotonic()
         result = "error"
         try:
-            token = self._call(previous, FetchContext(timeout=max(0.0, attempt.deadline - began)))
+            token: object = self._called(attempt, previous)
+            if isinstance(token, Token) and self._expired_on_its_way(attempt, token, began):
+                token = self._called(attempt, token)  # its refresh token, if it has one, is the one to spend now
             token = checked(token, self._provider.service_name, wall_time(self._clock))
             result = "success"
             return token
@@ -120,8 +123,14 @@ class SharedSource:
             took = self._clock.monotonic() - began
             self._announcer.tell("token_acquire", result, took, background=attempt.background)
 
-    def _call(self, previous: Token | None, context: FetchContext) -> Token:
-        provider = self._provider
+    def _expired_on_its_way(self, attempt: Renewing, token: Token, began: float) -> bool:
+        """Return whether *token* took longer to come than it lives, as where the host starves threads."""
+        moment, now = self._clock.monotonic(), wall_time(self._clock)
+        was_good = not token.is_expired(now - timedelta(seconds=moment - began))
+        return was_good and token.is_expired(now) and moment < attempt.deadline  # else another attempt is under way
+
+    def _called(self, attempt: Renewing, previous: Token | None) -> Token:
+        provider, context = self._provider, FetchContext(timeout=max(0.0, attempt.deadline - self._clock.monotonic()))
         if previous is None:
             return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()
         if self._refresh_takes_context:

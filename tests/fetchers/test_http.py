@@ -1,6 +1,6 @@
 """The HTTP fetchers: what is sent, how it is read, and what subclasses may change."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from responses.matchers import header_matcher, json_params_matcher, query_param_
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError, TransportError
 from tokenkit.fetchers import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.testing import LocalIdP
 from tokenkit.tokens import Token
 
 URL = "https://idp.example"
@@ -345,3 +346,13 @@ def test_a_password_in_basic_credentials_is_a_secret_too(header: str, descriptio
     with pytest.raises(TokenEndpointError) as caught:
         HttpTokenFetcher("a", URL, "/token", request_headers={"Authorization": header}).fetch()
     assert description == caught.value.error_description
+
+
+def test_a_lifetime_counts_from_the_request(local_idp: LocalIdP) -> None:
+    """The server's began before its answer was read: who counted from then would send a dead token."""
+    local_idp.latency = 0.3
+    grant = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "secret"}
+    token = HttpTokenFetcher("f", local_idp.url, "/token", request_data=grant).fetch()
+    assert token.issued_at is not None
+    assert (datetime.now(timezone.utc) - token.issued_at).total_seconds() >= 0.3
+    assert token.expires_at == token.issued_at + timedelta(seconds=3600)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, final
 
 import requests
 
@@ -14,12 +15,38 @@ from tokenkit.clock import SystemClock
 from tokenkit.errors import MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._secrets import Scrubber
 
-__all__ = ["at_path", "endpoint_error", "json_object", "refuse_error_object", "retry_after_seconds"]
+__all__ = [
+    "Answer",
+    "asked_at",
+    "at_path",
+    "endpoint_error",
+    "json_object",
+    "refuse_error_object",
+    "retry_after_seconds",
+]
 
 _MAX_RETRY_AFTER = 3600.0  # what is longer is a mistake, or an answer to give up on
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _TRANSIENT_CODES = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 _clock = SystemClock()
+
+
+@final
+class Answer(requests.Response):
+    """An answer that knows when its request was sent, in seconds since the epoch."""
+
+    def __init__(self, sent_at: float) -> None:
+        super().__init__()
+        self.sent_at = sent_at
+
+
+def asked_at(response: requests.Response) -> datetime | None:
+    """Return when the request of *response* was sent, or None where that is unknown.
+
+    A lifetime counts from then: it began when the token was issued, and how long ago that was by the time the answer
+    has been read, over a slow line or in a starved thread, only the server knows.
+    """
+    return datetime.fromtimestamp(response.sent_at, timezone.utc) if isinstance(response, Answer) else None
 
 
 def retry_after_seconds(response: requests.Response) -> float | None:

@@ -22,7 +22,7 @@ from urllib3.util import Retry
 from tokenkit._forks import PerProcess
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._answers import endpoint_error, retry_after_seconds
+from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_seconds
 from tokenkit.fetchers._arguments import check_fields
 from tokenkit.fetchers._failures import Failure, describe
 from tokenkit.fetchers._secrets import Scrubber
@@ -191,6 +191,7 @@ class Transport:
         left = end - now
         limit = min(end, now + self._total)
         session = self._session or self._own.get()
+        sent_at = _clock.time()
         try:
             with (
                 deadline(limit),
@@ -203,7 +204,7 @@ class Transport:
                     stream=True,
                 ) as response,
             ):
-                return _whole(response, limit, in_time=self._session is None)
+                return _whole(response, limit, sent_at, in_time=self._session is None)
         except (OSError, HTTPError, ValueError) as error:  # requests' own errors are OSErrors
             return describe(error, host_of(request.url))
 
@@ -237,8 +238,8 @@ def _next_policy(retry: Retry, request: TokenRequest, outcome: requests.Response
         return None
 
 
-def _whole(response: requests.Response, limit: float, *, in_time: bool) -> requests.Response | Failure:
-    """Return a copy of *response* with its body read, and without the request that it answers.
+def _whole(response: requests.Response, limit: float, sent_at: float, *, in_time: bool) -> Answer | Failure:
+    """Return a copy of *response* with its body read, and without the request that it answers, sent at *sent_at*.
 
     *in_time* tells that its connection keeps the deadline by itself, so that a read may wait for a full chunk.
     """
@@ -251,7 +252,7 @@ def _whole(response: requests.Response, limit: float, *, in_time: bool) -> reque
             break  # a refusal is one, however long its page
         if _clock.monotonic() > limit:
             raise TimeoutError("the answer took too long")
-    copy = requests.Response()
+    copy = Answer(sent_at)
     copy.status_code, copy.reason, copy.headers = response.status_code, response.reason, response.headers
     copy.encoding, copy.url = response.encoding, response.url.partition("?")[0]
     copy.raw = BytesIO(bytes(body))

@@ -13,7 +13,7 @@ from urllib3.util import Retry
 
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
-from tokenkit.fetchers._answers import json_object, refuse_error_object
+from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
 from tokenkit.fetchers._arguments import check_fields, check_step, check_words, from_context
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
@@ -280,7 +280,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         if not isinstance(token_type, str) or token_type.lower() not in self._token_types:
             raise MalformedResponseError("the token is not a bearer token", step_name=self.name)
         try:
-            return Token.from_response(answer, ttl=self.ttl)
+            return Token.from_response(answer, now=asked_at(response), ttl=self.ttl)
         except AuthenticationError as error:
             error.step_name = self.name
             raise

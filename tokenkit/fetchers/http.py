@@ -16,7 +16,7 @@ from urllib3.util import Retry
 
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
-from tokenkit.fetchers._answers import at_path, json_object
+from tokenkit.fetchers._answers import asked_at, at_path, json_object
 from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
@@ -181,7 +181,7 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
 
         Whatever ``ValueError``, ``KeyError`` and the like this raises becomes a :class:`MalformedResponseError`.
         """
-        return Token.from_response(json_object(response), ttl=self.ttl)
+        return Token.from_response(json_object(response), now=asked_at(response), ttl=self.ttl)
 
 
 @dataclass(eq=False, repr=False)
@@ -232,7 +232,9 @@ class BodyTokenFetcher(HttpTokenFetcher):
             found |= {name: answer[name] for name in ("expires_on", "expires_at") if name in answer}
         taken = {path.partition(".")[0] for path in fields.values()} | found.keys()
         rest = {name: value for name, value in answer.items() if name not in taken}
-        return Token.from_response({**rest, **found}, ttl=self.ttl, default_token_type=self.default_token_type)
+        return Token.from_response(
+            {**rest, **found}, now=asked_at(response), ttl=self.ttl, default_token_type=self.default_token_type
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -261,4 +263,5 @@ class HeaderTokenFetcher(HttpTokenFetcher):
             value = rest.strip()
         if not value:
             raise MalformedResponseError(f"the answer has no token in the header {self.token_header!r}")
-        return Token.from_response({"access_token": value, "token_type": self.token_type}, ttl=self.ttl)
+        fields = {"access_token": value, "token_type": self.token_type}
+        return Token.from_response(fields, now=asked_at(response), ttl=self.ttl)
