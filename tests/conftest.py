@@ -7,8 +7,11 @@ from pathlib import Path
 from types import ModuleType
 
 import needs
+import protected
 import pytest
 import scripted
+
+from tokenkit.manager import TokenManager
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,3 +52,23 @@ def make_rig() -> Iterator[Callable[..., scripted.Rig]]:
 def rig(make_rig: Callable[..., scripted.Rig]) -> scripted.Rig:
     """A manager with a scripted source and a clock that only the test moves."""
     return make_rig()
+
+
+@pytest.fixture
+def mint() -> protected.Mint:
+    """What issues tokens, and knows which of them are good."""
+    return protected.Mint()
+
+
+@pytest.fixture
+def manager(mint: protected.Mint) -> Iterator[TokenManager]:
+    """A manager of the mint's tokens."""
+    with protected.managed(mint) as manager:
+        yield manager
+
+
+@pytest.fixture
+def api(mint: protected.Mint) -> Iterator[protected.Resource]:
+    """A server that wants the mint's tokens."""
+    with protected.resource(mint) as server:
+        yield server

@@ -3,11 +3,10 @@
 import copy
 import pickle
 import threading
-from collections.abc import Iterator
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, managed, resource
+from protected import Mint, Reply, Resource, managed
 from requests.exceptions import RequestException, Timeout
 
 from tokenkit.auth import BearerAuth
@@ -18,23 +17,6 @@ from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
 
 URL = "https://api.example.com/v1"
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def manager(mint: Mint) -> Iterator[TokenManager]:
-    with managed(mint) as manager:
-        yield manager
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 def prepare(auth: BearerAuth, url: str = URL, **headers: str) -> requests.PreparedRequest:

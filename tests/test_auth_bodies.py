@@ -6,20 +6,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from protected import Mint, Resource, managed, resource
+from protected import Mint, Resource, managed
 
 from tokenkit.auth import BearerAuth
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture

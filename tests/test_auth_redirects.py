@@ -18,23 +18,6 @@ from tokenkit.session import AuthorizedSession
 
 
 @pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def manager(mint: Mint) -> Iterator[TokenManager]:
-    with managed(mint) as manager:
-        yield manager
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
-
-
-@pytest.fixture
 def session(manager: TokenManager) -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.auth = BearerAuth(manager)

@@ -5,29 +5,12 @@ from datetime import timedelta
 
 import pytest
 import requests
-from protected import UNLIMITED, Mint, Reply, Resource, Seen, managed, resource
+from protected import UNLIMITED, Mint, Reply, Resource, Seen, managed
 from requests.adapters import HTTPAdapter
 
 from tokenkit.auth import BearerAuth
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def manager(mint: Mint) -> Iterator[TokenManager]:
-    with managed(mint) as manager:
-        yield manager
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture

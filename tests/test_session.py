@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, managed, resource
+from protected import Mint, Reply, Resource
 from raw_server import answer, raw_server, resets, says
 from urllib3.util import Retry
 
@@ -17,23 +17,6 @@ from tokenkit.fetchers.local import CallableTokenFetcher, StaticTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.session import AuthorizedSession
 from tokenkit.tokens import Token
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def manager(mint: Mint) -> Iterator[TokenManager]:
-    with managed(mint) as manager:
-        yield manager
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture

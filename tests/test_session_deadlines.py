@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, managed, resource
+from protected import Mint, Reply, Resource, managed
 from raw_server import Script, answer, drips, hangs, raw_server, says
 from requests.exceptions import Timeout
 from urllib3.util import Retry
@@ -23,26 +23,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 
 
 @pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def manager(mint: Mint) -> Iterator[TokenManager]:
-    with managed(mint) as manager:
-        yield manager
-
-
-@pytest.fixture
 def session(manager: TokenManager) -> Iterator[AuthorizedSession]:
     with AuthorizedSession(manager) as session:
         yield session
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 SLOW: dict[str, Script] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, managed, resource
+from protected import Mint, Reply, Resource
 from raw_server import hangs, raw_server
 from requests.exceptions import Timeout
 
@@ -17,23 +17,6 @@ from tokenkit.manager import TokenManager
 from tokenkit.session import AuthorizedSession
 
 clock = SystemClock()
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def manager(mint: Mint) -> Iterator[TokenManager]:
-    with managed(mint) as manager:
-        yield manager
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,20 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, Seen, managed, path_of, resource
+from protected import Mint, Reply, Resource, Seen, managed, path_of
 
 from tokenkit.auth import BearerAuth
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture

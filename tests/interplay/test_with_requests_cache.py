@@ -4,22 +4,11 @@ from collections.abc import Iterator
 
 import needs
 import pytest
-from protected import Mint, Reply, Resource, managed, resource
+from protected import Mint, Reply, Resource, managed
 
 from tokenkit.auth import BearerAuth
 
 requests_cache = needs.module("requests_cache")
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture

@@ -5,24 +5,13 @@ from collections.abc import Iterator
 import needs
 import pytest
 import requests
-from protected import Mint, Resource, managed, resource
+from protected import Mint, Resource, managed
 
 from tokenkit.auth import BearerAuth
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:requests_toolbelt")
 
 needs.module("requests_toolbelt")
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def api(mint: Mint) -> Iterator[Resource]:
-    with resource(mint) as server:
-        yield server
 
 
 @pytest.fixture
