@@ -1,5 +1,6 @@
 """What is made of failures that need a certificate, a missing extra, or an odd exception to happen."""
 
+import ssl
 import sys
 from datetime import timedelta
 from typing import Any
@@ -65,6 +66,28 @@ def test_a_client_with_a_certificate_names_itself_at_its_own_endpoint(tmp_path: 
         )
         assert other.is_active(client.fetch())
         assert ["public"] == other.last_request("token").form["client_id"]
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_a_server_that_demands_a_certificate_gets_it(tmp_path: Any, shows: bool) -> None:
+    """The client's certificate is shown in the handshake; without one the failure is named as TLS's."""
+    context, trusted = self_signed(tmp_path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(trusted)
+    with LocalIdP(tls=context) as idp:
+        idp.add_client("public")
+        proof = {"client_auth": "tls_client_auth", "cert": (str(trusted), str(tmp_path / "key.pem"))}
+        options = proof if shows else {"client_auth": "none"}
+        alice = {"username": "alice", "password": "wonderland"}
+        client = PasswordFetcher(
+            token_url=idp.token_url, client_id="public", verify=str(trusted), retries=0, **alice, **options
+        )
+        if shows:
+            assert idp.is_active(client.fetch())
+            return
+        with pytest.raises(TransportError):
+            client.fetch()
+        assert 0 == idp.count("token")
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
