@@ -26,6 +26,7 @@ FLOORS = {
         "_resend",
         "_hook",
         "_redirects",
+        "_deferred",
         "_deadlines",
         "auth",
         "session",
@@ -51,7 +52,7 @@ BESIDE = {
     "_hook": ["_resend"],
     "_redirects": ["_hook"],
     "auth": ["_acceptance", "_arguments", "_origins", "_challenges", "_resend", "_hook", "_redirects"],
-    "session": ["auth", "_arguments", "_deadlines", "_origins", "_redirects"],
+    "session": ["auth", "_arguments", "_deadlines", "_deferred", "_origins", "_redirects"],
     "config": ["_toml"],
     "cli": ["_toml", "config"],
 }

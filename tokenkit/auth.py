@@ -139,15 +139,14 @@ class BearerAuth(AuthBase):
         """Where tokens come from."""
         return self._manager
 
-    def within(self, seconds: float) -> BearerAuth:
-        """Return an equal object whose requests wait at most *seconds* for a token.
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next request gets its token without waiting, and starts no renewal.
 
         :meta private:
         """
-        other = BearerAuth.__new__(BearerAuth)
-        other.__setstate__({**self.__getstate__(), "_timeout": _tighter(self._timeout, seconds)})
-        other._approved, other._accepted = self._approved, self._accepted
-        return other
+        snapshot = self._holding.snapshot
+        return snapshot is not None and self._monotonic() < snapshot.due_at
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
         """Authorise a request that requests is preparing.
@@ -159,7 +158,7 @@ class BearerAuth(AuthBase):
             ConfigurationError: The token would travel where others can read it.
         """
         # Each line counts here: this runs for every request, and tests/benchmarks/hot_path.py holds it to a price.
-        if not self._low <= r.url < self._high and not self._may_carry(r):  # type: ignore[operator]  # prepared: a str
+        if not self._low <= r.url < self._high and not self.may_carry(r):  # type: ignore[operator]  # prepared: a str
             return r
         # As get_token() does; its call alone would cost a third of what is left.
         snapshot = self._holding.snapshot
@@ -181,26 +180,12 @@ class BearerAuth(AuthBase):
 
     def _token_for(self, request: PreparedRequest) -> Token:
         try:
-            return self._manager.get_token(self._timeout)
+            return self._manager.get_token(_tighter(self._timeout, time_left()))
         except TokenKitError as error:
             error.request = request
             raise
 
-    def _may_carry(self, request: PreparedRequest) -> bool:
-        url = request.url or ""
-        if url.startswith(self._approved):
-            return True
-        try:
-            allowed = self._rules.allow(url)
-        except ConfigurationError as error:
-            error.request = request
-            raise
-        prefix = url[: url.find("/", len("https://")) + 1]
-        if allowed and prefix and "@" not in prefix:  # no password is kept
-            self._approved = (prefix, *self._approved)[:_MOST_PREFIXES]
-        return allowed
-
-    # What the hook asks for.
+    # What the hooks ask for.
 
     @property
     def header(self) -> str:
@@ -214,6 +199,24 @@ class BearerAuth(AuthBase):
         :meta private:
         """
         return self._manager.rejection_storm
+
+    def may_carry(self, request: PreparedRequest) -> bool:
+        """Return whether the request gets a token.
+
+        :meta private:
+        """
+        url = request.url or ""
+        if url.startswith(self._approved):
+            return True
+        try:
+            allowed = self._rules.allow(url)
+        except ConfigurationError as error:
+            error.request = request
+            raise
+        prefix = url[: url.find("/", len("https://")) + 1]
+        if allowed and prefix and "@" not in prefix:  # no password is kept
+            self._approved = (prefix, *self._approved)[:_MOST_PREFIXES]
+        return allowed
 
     def may_follow(self, came_from: str, url: str) -> bool:
         """Return whether the token may go on from one URL to the other on a redirect.

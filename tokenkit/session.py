@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from copy import copy
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin
@@ -15,6 +15,7 @@ from urllib3.util import Retry
 
 from tokenkit._arguments import checked_duration, checked_limits, checked_wait
 from tokenkit._deadlines import DeadlineAdapter
+from tokenkit._deferred import Deferred, authorise
 from tokenkit._origins import origin_of
 from tokenkit._redirects import follows
 from tokenkit.auth import BearerAuth
@@ -149,20 +150,30 @@ class AuthorizedSession(requests.Session):
             raise late
 
     def prepare_request(self, request: Request) -> PreparedRequest:
-        """Prepare *request*, relative URLs included; with the token, so it may wait for one."""
+        """Prepare *request*, relative URLs included, without waiting for a token.
+
+        A token that is at hand is put on at once. Otherwise :meth:`send` of this session does it, and until then the
+        request has a stand-in, which no server accepts.
+        """
+        request = copy(request)  # stays as it is, for other sessions
         if self.base_url is not None:
             url = request.url.decode() if isinstance(request.url, bytes) else str(request.url)
             request.url = urljoin(self.base_url, url)
         auth = request.auth or self.auth
-        if isinstance(auth, BearerAuth) and time_left() < math.inf:
-            request.auth = auth.within(time_left())
+        if isinstance(auth, BearerAuth) and not auth.is_ready:
+            request.auth = Deferred(auth).prepare
         return super().prepare_request(request)
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
-        """Send a prepared request, as ``requests.Session.send`` does, by default with this session's time-out."""
+        """Send a prepared request, as ``requests.Session.send`` does, by default with this session's time-out.
+
+        Raises:
+            requests.exceptions.RequestException: As there, and where there is no token for the request.
+        """
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
         try:
+            authorise(request)
             return super().send(request, **kwargs)
         except RequestException as error:
             if error.request is None:  # as where the answer's body breaks

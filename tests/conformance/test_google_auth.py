@@ -79,11 +79,11 @@ def test_same_closing_may_be_left_to_with(manager: TokenManager, api: Resource) 
 
 
 def test_differs_the_token_is_an_auth_object(session: AuthorizedSession, api: Resource) -> None:
-    """So .netrc does not replace it, auth= of one request does, and a prepared request has it."""
-    prepared = session.prepare_request(requests.Request("GET", api.url))
-    assert "Bearer token-1" == prepared.headers["Authorization"]
+    """So .netrc does not replace it, auth= of one request does, and a prepared request is sent with it."""
     session.get(api.url, auth=("joe", "secret"))
     assert str(api.tokens[0]).startswith("Basic ")
+    session.send(session.prepare_request(requests.Request("GET", api.url)))
+    assert "Bearer token-1" == api.tokens[1]
 
 
 def test_differs_a_failed_renewal_leaves_the_rejection(session: AuthorizedSession, api: Resource, mint: Mint) -> None:

@@ -1,44 +1,134 @@
 """With requests-cache: what it serves costs no token, and it never keeps a rejection."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import needs
 import pytest
 from protected import Mint, Reply, Resource, managed
 
 from tokenkit.auth import BearerAuth
+from tokenkit.errors import AuthenticationError
+from tokenkit.manager import TokenManager
+from tokenkit.session import AuthorizedSession
 
 requests_cache = needs.module("requests_cache")
 
+Open = Callable[..., Any]
+
+
+class CachedAuthorizedSession(requests_cache.CacheMixin, AuthorizedSession):  # type: ignore[misc,name-defined]
+    """As docs/howto/requests.rst has it: the cache first, and what it does not know is authorised."""
+
+
+def plain_with_auth(manager: TokenManager, **options: Any) -> Any:
+    session = requests_cache.CachedSession(**options)
+    session.auth = BearerAuth(manager)
+    return session
+
+
+def authorized(manager: TokenManager, **options: Any) -> Any:
+    return CachedAuthorizedSession(manager=manager, **options)
+
 
 @pytest.fixture
-def session(mint: Mint) -> Iterator[object]:
-    with managed(mint) as manager, requests_cache.CachedSession(backend="memory") as session:
-        session.auth = BearerAuth(manager)
-        yield session
+def opened() -> Iterator[Open]:
+    """Opens a session of a kind, with a manager of its own and options, over a cache that may be another's."""
+    with ExitStack() as stack:
+
+        def opened(kind: Open, mint: Mint, **options: Any) -> Any:
+            manager = stack.enter_context(managed(mint))
+            return stack.enter_context(kind(manager, **{"backend": "memory", **options}))
+
+        yield opened
 
 
-def test_a_cached_answer_needs_no_token_of_its_own(session: object, api: Resource, mint: Mint) -> None:
+either = pytest.mark.parametrize("kind", [plain_with_auth, authorized])
+
+
+@either
+def test_a_cached_answer_costs_no_token(opened: Open, kind: Open, api: Resource, mint: Mint) -> None:
     """It is served without a request, without a call for a token, and although the token was revoked."""
-    session.get(api.url)  # type: ignore[attr-defined]
+    session = opened(kind, mint)
+    session.get(api.url)
     mint.revoke()
     mint.failing = True
-    assert session.get(api.url).from_cache  # type: ignore[attr-defined]
+    assert session.get(api.url).from_cache
     assert (1, 1) == (len(api.seen), mint.given)
 
 
-def test_a_rejection_is_not_cached(session: object, api: Resource, mint: Mint) -> None:
-    """The answer to the second request is."""
-    session.auth.manager.get_token()  # type: ignore[attr-defined]
+def test_a_cached_answer_needs_no_token(opened: Open, api: Resource, mint: Mint) -> None:
+    """Where none is held and none can be had, it is served; what is not cached fails."""
+    first = opened(authorized, mint)
+    first.get(api.url)
+    closed = Mint()
+    closed.failing = True
+    session = opened(authorized, closed, backend=first.cache)
+    assert session.get(api.url).from_cache
+    with pytest.raises(AuthenticationError, match="the mint is closed"):
+        session.get(f"{api.url}/other")
+    assert (1, 0) == (len(api.seen), closed.given)
+
+
+def test_what_is_not_cached_gets_a_token(opened: Open, api: Resource, mint: Mint) -> None:
+    """As late as when it is sent, whether a prepared request or not."""
+    session = opened(authorized, mint)
+    assert not session.get(api.url).from_cache
     mint.revoke()
-    assert 200 == session.get(api.url).status_code  # type: ignore[attr-defined]
-    assert [200] == [one.status_code for one in session.cache.filter()]  # type: ignore[attr-defined]
-    assert session.get(api.url).from_cache  # type: ignore[attr-defined]
+    assert 200 == session.get(f"{api.url}/other").status_code
+    assert ["Bearer token-1", "Bearer token-1", "Bearer token-2"] == api.tokens
 
 
-def test_a_rejection_that_stays_is_asked_for_again(session: object, api: Resource) -> None:
+def test_a_plain_session_asks_before_it_looks(opened: Open, api: Resource, mint: Mint) -> None:
+    """Requests calls an auth when it prepares; so there a token is needed, whatever is cached."""
+    first = opened(plain_with_auth, mint)
+    first.get(api.url)
+    second = Mint()
+    assert opened(plain_with_auth, second, backend=first.cache).get(api.url).from_cache
+    assert (1, 1) == (len(api.seen), second.given)
+
+
+@either
+def test_an_answer_that_varies_by_credential_is_not_shared(opened: Open, kind: Open, api: Resource) -> None:
+    """Not with who has no token yet, and not with who has none at all: what stands in for one is seen by the cache."""
+    api.behave = lambda seen: Reply(200, {"Vary": "Authorization"}, str(seen.token).encode())
+    with requests_cache.CachedSession(backend="memory") as anonymous:
+        assert "None" == anonymous.get(api.url).text
+        session = opened(kind, Mint(), backend=anonymous.cache)
+        for _ in range(2):
+            assert "Bearer token-1" == session.get(api.url).text
+        assert "None" == anonymous.get(api.url).text
+
+
+def test_a_stale_answer_does_where_no_token_can_be_had(opened: Open, api: Resource, mint: Mint) -> None:
+    """stale_if_error covers the identity provider's errors as it does the API's."""
+    first = opened(authorized, mint, expire_after=requests_cache.EXPIRE_IMMEDIATELY)
+    api.behave = lambda seen: Reply(200, {"ETag": '"1"'}, b"kept")
+    first.get(api.url, expire_after=0.001)
+    closed = Mint()
+    closed.failing = True
+    session = opened(authorized, closed, backend=first.cache, stale_if_error=True)
+    answer = session.get(api.url, refresh=True)
+    assert (True, "kept") == (answer.from_cache, answer.text)
+
+
+@either
+def test_a_rejection_is_not_cached(opened: Open, kind: Open, api: Resource, mint: Mint) -> None:
+    """The answer to the second request is."""
+    session = opened(kind, mint)
+    session.auth.manager.get_token()
+    mint.revoke()
+    assert 200 == session.get(api.url).status_code
+    assert [200] == [one.status_code for one in session.cache.filter()]
+    assert session.get(api.url).from_cache
+
+
+@either
+def test_a_rejection_that_stays_is_asked_for_again(opened: Open, kind: Open, api: Resource, mint: Mint) -> None:
     """A 401 that the caller got is no answer to the next request."""
+    session = opened(kind, mint)
     api.behave = lambda seen: Reply(401)
     for _ in range(2):
-        assert not getattr(session.get(api.url), "from_cache", False)  # type: ignore[attr-defined]
+        assert not getattr(session.get(api.url), "from_cache", False)
     assert 6 == len(api.seen)
