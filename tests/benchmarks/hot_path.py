@@ -19,7 +19,8 @@ from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
 
 REQUESTS = 100
-ROUNDS = 2000
+ROUNDS = 400
+SETS = 7  # with seconds between them: a machine that is busy for one is not for all
 THREADS = 32
 BATCHES = 50  # of each thread
 MOST = 1.8  # times the constant header
@@ -86,9 +87,12 @@ def main() -> int:
     with TokenManager(StaticTokenFetcher(Token("a-token"))) as manager:
         manager.get_token()
         bearer, constant = BearerAuth(manager), Constant()
-        alone, ours = in_turns([constant, bearer])
-        ratio = ours / alone
-        rates = [(rate(bearer), rate(constant)) for _ in range(7)]
+        times, rates = [], []
+        for _ in range(SETS):
+            times.append(in_turns([constant, bearer]))
+            rates.append((rate(bearer), rate(constant)))
+    alone, ours = (min(each) for each in zip(*times, strict=True))
+    ratio = ours / alone
     share = max(ours for ours, _ in rates) / max(bare for _, bare in rates)
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores")
     print(f"constant header   {alone * 1e9:6.0f} ns")
