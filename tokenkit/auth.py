@@ -146,7 +146,7 @@ class BearerAuth(AuthBase):
         :meta private:
         """
         snapshot = self._holding.snapshot
-        return snapshot is not None and self._monotonic() < snapshot.due_at
+        return snapshot is not None and self._manager._monotonic() < snapshot.due_at
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
         """Authorise a request that requests is preparing.
