@@ -9,7 +9,7 @@ import pytest
 from steps import WatchedStorage, failing_storage, refusal
 
 from tokenkit import StorageError, Token, TransportError
-from tokenkit._shared import Renewed, SharedToken, is_newer
+from tokenkit._shared import Renewed, SharedToken, is_newer, lock_patience
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.testing import FakeClock
 
@@ -383,3 +383,24 @@ def _putting(shared: Shared, theirs: Token, ours: Token) -> Callable[[], Token]:
         return ours
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("expected", "lock_timeout", "left", "spends"),
+    [
+        (10, 10, 30, False),  # the policy's
+        (4, 10, 4, False),  # no longer than the attempt
+        (25, 10, 30, True),  # all but 5 seconds
+        (8, 1, 10, True),  # all but a fifth
+        (2, 1, 3, True),  # all but one second
+        (10, 10, 12, True),  # the policy's, where that is longer
+        (0.5, 10, 0.5, True),
+        (0, 10, -1, True),  # late already
+        (0, 0, 1, True),
+    ],
+)
+def test_a_lock_is_waited_for_longer_where_a_refresh_token_would_be_spent(
+    expected: float, lock_timeout: float, left: float, spends: bool
+) -> None:
+    """Nearly until the attempt's end then; the policy's lock_timeout otherwise."""
+    assert expected == lock_patience(lock_timeout, left, spends)

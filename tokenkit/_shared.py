@@ -16,7 +16,7 @@ from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageLockTimeoutError, TokenEndpointError, TokenKitError
 from tokenkit.tokens import Token
 
-__all__ = ["Ask", "Renewed", "SharedToken", "is_newer", "is_spent"]
+__all__ = ["Ask", "Renewed", "SharedToken", "is_newer", "is_spent", "lock_patience"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ Ask = Callable[[Token | None], Token]
 """Asks the source: to refresh the given token, or for a first one where there is none."""
 _Judge = Callable[[Token], bool]
 _STORE_TRIES = 3
+_RESERVE = (1.0, 5.0)  # seconds, at least and at most, that waiting for a lock leaves for asking the source
 
 
 class Renewed(NamedTuple):
@@ -191,6 +192,28 @@ def is_spent(asked_with: Token, error: TokenEndpointError, source: str) -> bool:
     """Return whether *error* says that the refresh token *source* was asked with is no longer good."""
     is_ours = error.step_name in (None, source)
     return is_ours and error.grant_refused and asked_with.refresh_token is not None
+
+
+def lock_patience(policy_lock_timeout: float, seconds_left: float, spends_refresh_token: bool) -> float:
+    """Return how long to wait for a storage's lock before going on without it.
+
+    Two who spend one refresh token may cost the whole grant (RFC 9700 section 4.14.2), so where one would be spent the
+    holder gets until shortly before the end: it is bound to an attempt's time too, and done by then if it is alive.
+
+    Args:
+        policy_lock_timeout: The policy's ``lock_timeout``, in seconds: what is waited at least, time permitting.
+        seconds_left: Until the attempt's deadline; a caller without one passes the time that an attempt may take.
+        spends_refresh_token: Whether the known token has a refresh token.
+
+    Returns:
+        Seconds, never more than *seconds_left* and never negative.
+    """
+    left = max(0.0, seconds_left)
+    patience = min(policy_lock_timeout, left)
+    if not spends_refresh_token:
+        return patience
+    least, most = _RESERVE
+    return max(patience, left - min(max(left / 5, least), most))
 
 
 def _newest(stored: Token | None, held: Token | None) -> Token | None:
