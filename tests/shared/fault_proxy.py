@@ -174,8 +174,11 @@ class FaultProxy:
 
 
 def _deliver(client: socket.socket, data: bytes, kind: Fault, seconds: float, healed: threading.Event) -> None:
-    """Send *data*, the whole answer of the server, the way *kind* has it."""
-    body = data.index(b"\r\n\r\n") + 4
+    """Send *data*, the whole answer of the server, the way *kind* has it; nothing where the server gave none."""
+    head, end_of_head, _ = data.partition(b"\r\n\r\n")
+    if not end_of_head:
+        return  # it was stopped meanwhile
+    body = len(head + end_of_head)
     if kind == "latency":
         healed.wait(seconds)
         client.sendall(data)
