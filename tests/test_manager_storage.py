@@ -278,21 +278,35 @@ def test_a_lock_that_is_held_is_heard_and_passed(make_rig: Callable[..., Rig]) -
     assert "token-1" == wrapped.inner.get(KEY).access_token
 
 
-def test_waiting_for_the_lock_has_its_limit(make_rig: Callable[..., Rig]) -> None:
+class Timed(Wrapped):
+    """Remembers how long its lock was to be waited for."""
+
+    def __init__(self, inner: TokenStorage) -> None:
+        super().__init__(inner)
+        self.limits: list[float] = []
+
+    def lock(self, key: str, timeout: float) -> object:
+        self.limits.append(timeout)
+        return super().lock(key, timeout)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(30, 10), (4, 4), (0.001, 0.001)])
+def test_waiting_for_the_lock_has_its_limit(make_rig: Callable[..., Rig], limit: float, expected: float) -> None:
     """It is the policy's lock_timeout, and never more than the attempt may take."""
-    limits = []
+    timed = Timed(InMemoryTokenStorage())
+    rig = make_rig(storage=timed, policy=RefreshPolicy(jitter=0, refresh_request_timeout=limit))
+    rig.manager.get_token()
+    assert [pytest.approx(expected)] == timed.limits
 
-    class Timed(Wrapped):
-        def lock(self, key: str, timeout: float) -> object:
-            limits.append(timeout)
-            return super().lock(key, timeout)
 
-    for limit in (30, 4, 0.001):
-        rig = make_rig(
-            storage=Timed(InMemoryTokenStorage()), policy=RefreshPolicy(jitter=0, refresh_request_timeout=limit)
-        )
-        rig.manager.get_token()
-    assert pytest.approx([10, 4, 0.001]) == limits
+def test_a_refresh_token_waits_longer_for_the_lock(make_rig: Callable[..., Rig]) -> None:
+    """Two who spend one may lose the grant: its holder gets nearly as long as an attempt may take."""
+    timed = Timed(InMemoryTokenStorage())
+    rig = make_rig(storage=timed)
+    rig.source.rotates = True
+    rig.manager.get_token()
+    rig.manager.force_refresh()
+    assert [10, 25] == timed.limits
 
 
 def test_a_refused_refresh_token_that_another_has_rotated(shared: Rig, storage: InMemoryTokenStorage) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Protocol, final
 
 from tokenkit._asking import checked, wall_time
-from tokenkit._shared import Ask, Renewed, SharedToken, is_newer, is_spent
+from tokenkit._shared import Ask, Renewed, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import TokenEndpointError
@@ -61,12 +61,14 @@ class SharedSource:
 
         if self._storage is None:
             return Renewed(self._alone(ask, known), False)
-        left = max(0.0, attempt.deadline - self._clock.monotonic())
+        spends = known is not None and known.refresh_token is not None
+        left = attempt.deadline - self._clock.monotonic()
+        patience = lock_patience(self._policy.seconds("lock_timeout"), left, spends)
         renewed = self._shared(self._storage, attempt.background).renew(
             known,
             ask,
             lambda stored: self._is_better(stored, known, rejected),
-            lock_timeout=None if attempt.skips_lock else min(self._policy.seconds("lock_timeout"), left),
+            lock_timeout=None if attempt.skips_lock else patience,
             held_was_saved=known is not None and known is self._saved,
             note_lock=note_lock,
         )
