@@ -144,8 +144,8 @@ def test_a_refused_connection_is_tried_again_even_with_a_refresh_token() -> None
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-def test_retries_are_as_many_as_said(retries: int) -> None:
-    """A number of retries is that number of further tries."""
+def test_a_policys_total_is_as_many_as_it_says(retries: int) -> None:
+    """A policy of the user's makes that number of further tries."""
     with raw_server(says(answer(b"", status="503 Busy", headers=("Retry-After: 0",)))) as server:
         _, error = elapsed_while_failing(
             fetcher(server, retries=Retry(retries, status_forcelist=[503], allowed_methods=None))

@@ -53,14 +53,17 @@ def retry_after_seconds(response: requests.Response) -> float | None:
     """Return the seconds that ``Retry-After`` asks for, from 0 to an hour; None where it says nothing usable."""
     text = response.headers.get("Retry-After", "").strip()
     try:
-        seconds = float(text) if not text or text[-1].isdigit() else _seconds_until(text)
+        seconds = _seconds_until(text) if ":" in text else float(text)  # asctime's dates end in a digit too
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if math.isfinite(seconds) else None
 
 
 def _seconds_until(date: str) -> float:
-    return parsedate_to_datetime(date).timestamp() - _clock.time()
+    moment = parsedate_to_datetime(date)
+    if moment.tzinfo is None:  # asctime's names no zone, and is in UTC: RFC 9110 section 5.6.7
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.timestamp() - _clock.time()
 
 
 def json_object(response: requests.Response, step_name: str | None = None) -> dict[str, Any]:
