@@ -1,0 +1,142 @@
+"""Whose requests.Session sends a token request, how long it lives, and what it is told."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+import responses
+from forked import Child
+from raw_server import answer, raw_server, says
+
+from tokenkit.contracts import TokenFetcher
+from tokenkit.fetchers import (
+    BodyTokenFetcher,
+    ClientCredentialsFetcher,
+    HeaderTokenFetcher,
+    HttpTokenFetcher,
+    introspect,
+    revoke,
+)
+
+GOOD = answer(b'{"access_token": "good", "active": true}', headers=("Authorization: Bearer good",))
+CLIENT = {"client_id": "client", "client_secret": "secret"}
+
+Made = Callable[..., TokenFetcher]
+Spied = list[requests.Session]
+
+KINDS: dict[str, Made] = {
+    "http": lambda url, **options: HttpTokenFetcher("a", url, "", **options),
+    "body": lambda url, **options: BodyTokenFetcher("a", url, "", **options),
+    "header": lambda url, **options: HeaderTokenFetcher("a", url, "", **options),
+    "oauth2": lambda url, **options: ClientCredentialsFetcher(token_url=url, **CLIENT, **options),
+}
+each_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, method: str) -> Spied:
+    """Return the list of the sessions whose *method* is called from now on."""
+    called: Spied = []
+    real = getattr(requests.Session, method)
+
+    def spy(self: requests.Session, *args: Any, **options: Any) -> Any:
+        called.append(self)
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(requests.Session, method, spy)
+    return called
+
+
+@pytest.fixture
+def sending(monkeypatch: pytest.MonkeyPatch) -> Spied:
+    return spied(monkeypatch, "send")
+
+
+@pytest.fixture
+def closing(monkeypatch: pytest.MonkeyPatch) -> Spied:
+    return spied(monkeypatch, "close")
+
+
+@each_kind
+def test_a_fetcher_has_one_session_of_its_own(make: Made, sending: Spied) -> None:
+    """For all its requests, and for no other fetcher's."""
+    with raw_server(says(GOOD)) as server:
+        one, other = make(server.url), make(server.url)
+        for source in (one, one, other):
+            source.fetch()
+    assert sending[0] is sending[1] is not sending[2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform does not fork")
+@pytest.mark.parametrize("hooks", [True, False])
+@each_kind
+def test_a_forked_child_has_another_session(make: Made, hooks: bool, sending: Spied) -> None:
+    """However it was forked; one process's sockets are not for two."""
+    with raw_server(says(GOOD)) as server:
+        source = make(server.url)
+        source.fetch()
+
+        def in_the_child() -> list[bool]:
+            source.fetch()
+            source.fetch()
+            return [session is sending[0] for session in sending]
+
+        assert [True, False, False] == Child(in_the_child, hooks=hooks).result()
+        source.fetch()
+    assert sending[0] is sending[1]
+
+
+@each_kind
+def test_closing_a_fetcher_closes_its_session(make: Made, sending: Spied, closing: Spied) -> None:
+    """Once; a later fetch opens another."""
+    with raw_server(says(GOOD)) as server:
+        source = make(server.url)
+        source.fetch()
+        source.close()
+        source.close()
+        assert [sending[0]] == closing
+        source.fetch()
+    assert sending[0] is not sending[1]
+
+
+@each_kind
+def test_closing_a_fetcher_leaves_the_users_session_open(make: Made, sending: Spied, closing: Spied) -> None:
+    """It sends the request, and may well have others to send."""
+    with raw_server(says(GOOD)) as server:
+        mine = requests.Session()
+        source = make(server.url, session=mine)
+        source.fetch()
+        source.close()
+    assert [mine] == sending
+    assert [] == closing
+
+
+def test_the_functions_close_what_they_opened(sending: Spied, closing: Spied) -> None:
+    """Nobody else could."""
+    with raw_server(says(GOOD)) as server:
+        introspect("t", introspection_url=server.url, **CLIENT)
+        revoke("t", revocation_url=server.url, **CLIENT)
+    assert 2 == len(closing)
+    assert sending == closing
+
+
+def ask_both(url: str) -> None:
+    introspect("t", introspection_url=url, **CLIENT)
+    revoke("t", revocation_url=url, **CLIENT)
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    "ask", [*(lambda url, make=make: make(url).fetch() for make in KINDS.values()), ask_both], ids=[*KINDS, "functions"]
+)
+def test_a_request_waits_3_seconds_for_a_connection_and_30_for_an_answer(ask: Callable[[str], object]) -> None:
+    """Unless it is said otherwise; and it checks certificates, shows none, and reads the answer itself."""
+    responses.post(
+        "https://idp.example", json={"access_token": "good", "active": True}, headers={"Authorization": "good"}
+    )
+    ask("https://idp.example")
+    for call in responses.calls:
+        told = call.request.req_kwargs
+        assert ((3.05, 30), None, True) == (told["timeout"], told["cert"], told["stream"])
+        assert told["verify"]  # True, or the bundle that the environment names
