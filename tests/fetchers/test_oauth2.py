@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,26 @@ def test_an_assertion_made_here_brings_a_token(idp: LocalIdP) -> None:
     )
     assert idp.is_active(source.fetch())
     assert idp.is_active(source.fetch())
+
+
+@pytest.mark.parametrize(("lifetime", "seconds"), [(0.1, 1), (0.9, 1), (1, 1), (1.5, 2), (300, 300)])
+def test_an_assertion_lives_for_whole_seconds(idp: LocalIdP, lifetime: float, seconds: int) -> None:
+    """Rounded up: one that expires in the second of its issue would be good for nothing."""
+    jwt = needs.module("jwt")
+    idp.trust_issuer("https://issuer.example", "k" * 32)
+    source = JwtBearerFetcher(
+        token_url=idp.token_url,
+        issuer="https://issuer.example",
+        subject="alice",
+        key="k" * 32,
+        algorithm="HS256",
+        assertion_lifetime=lifetime,
+        retries=0,
+    )
+    with suppress(TokenEndpointError):  # late, on a machine with much to do
+        source.fetch()
+    claims = jwt.decode(form(idp)["assertion"][0], options={"verify_signature": False})
+    assert seconds == claims["exp"] - claims["iat"]
 
 
 def test_a_finished_assertion_is_sent_as_it_is(idp: LocalIdP, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def signed_jwt(
         key: A private key, PEM, or a shared secret.
         key_id: The ``kid`` of the header, or None.
         algorithm: None: RS256, ES256, ES384, ES512 or EdDSA, whichever fits the key.
-        lifetime: Seconds until ``exp``.
+        lifetime: Seconds until ``exp``, rounded up.
         argument: What to call the key in an error.
 
     Raises:
@@ -139,7 +140,7 @@ def signed_jwt(
     except ImportError:
         raise ConfigurationError("a signed assertion needs the extra requests-tokenkit[crypto]") from None
     now = int(_clock.time())
-    times = {"iat": now, "exp": now + int(lifetime), "jti": uuid.uuid4().hex}
+    times = {"iat": now, "exp": now + math.ceil(lifetime), "jti": uuid.uuid4().hex}
     header = {"kid": key_id} if key_id else None
     try:
         return jwt.encode({**times, **claims}, key, algorithm or _usual_algorithm(key), headers=header)
