@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zones import zone
 
 from tokenkit.errors import MalformedResponseError
 from tokenkit.tokens import Token, positive_seconds
@@ -101,6 +102,38 @@ def test_lifetime_of_an_answer(answer: dict[str, Any], seconds: float | None) ->
     token = Token.from_response({"access_token": "t0ken"} | answer, now=NOW)
     assert seconds == token.expires_in(NOW)
     assert NOW == token.issued_at
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"expires_in": 60},
+        {"expires_on": EPOCH + 60},
+        {"expires_on": "2027-01-01T00:01:00Z"},
+        {"expires_at": "2027-01-01T05:31:00+05:30"},
+        {"access_token": _jwt({"exp": EPOCH + 60})},
+    ],
+)
+@pytest.mark.parametrize("here", ["XST-5:30", "XST+8"])
+def test_a_lifetime_is_the_same_in_every_zone(answer: dict[str, Any], here: str) -> None:
+    """Local time plays no part in it, nor in how a token is stored."""
+    with zone(here):
+        token = Token.from_response({"access_token": "t0ken"} | answer, now=NOW)
+        assert 60 == token.expires_in(NOW)
+        assert token == Token.from_dict(token.to_dict())
+        assert "expires_at=2027-01-01T00:01:00+00:00" in repr(token)
+
+
+@pytest.mark.parametrize("here", ["XST-5:30", "XST+8"])
+def test_now_is_now_in_every_zone(here: str) -> None:
+    """Where no moment is given, it is the system's."""
+    with zone(here):
+        token = Token.from_response({"access_token": "t0ken", "expires_in": 600})
+        issued = Token("t0ken").with_ttl(timedelta(seconds=600)).issued_at
+        assert 0 < token.expires_in() <= 600
+        assert not token.is_expired()
+    assert abs((token.issued_at - datetime.now(timezone.utc)).total_seconds()) < 600
+    assert abs((issued - token.issued_at).total_seconds()) < 600
 
 
 UNUSABLE_LIFETIMES: dict[str, dict[str, Any]] = {

@@ -4,11 +4,14 @@ import base64
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from zones import zone
 
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
@@ -19,7 +22,10 @@ from tokenkit.fetchers import (
     StaticTokenFetcher,
     StoredTokenFetcher,
 )
+from tokenkit.manager import TokenManager
+from tokenkit.policy import RefreshPolicy
 from tokenkit.storage import InMemoryTokenStorage
+from tokenkit.testing import FakeClock
 from tokenkit.tokens import Token
 
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -145,6 +151,20 @@ def test_a_jwt_in_a_file_expires_by_its_claim(tmp_path: Path) -> None:
     assert 30 == token.extra["refresh_in"]
 
 
+@pytest.mark.parametrize("here", ["XST-5:30", "XST+8"])
+def test_local_time_plays_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str) -> None:
+    """A JWT that is good for ten more minutes is so wherever this is, and was issued now."""
+    path = tmp_path / "token"
+    path.write_text(jwt(time.time() + 600))
+    monkeypatch.setenv("MY_TOKEN", path.read_text())
+    with zone(here):
+        static = StaticTokenFetcher("a", ttl=timedelta(seconds=600))
+        for source in (FileTokenFetcher(path), EnvTokenFetcher("MY_TOKEN"), static):
+            token = source.fetch()
+            assert 0 < token.expires_in() <= 600
+            assert abs((token.issued_at - datetime.now(timezone.utc)).total_seconds()) < 600
+
+
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"two words", b"\xff\xfe", b"a" * (1 << 21), "expired"])
 def test_a_file_without_a_good_token_may_have_one_later(tmp_path: Path, content: Any) -> None:
     """The error is transient, names the file or the fault, and quotes nothing."""
@@ -156,6 +176,47 @@ def test_a_file_without_a_good_token_may_have_one_later(tmp_path: Path, content:
     assert ("mine", True) == (caught.value.step_name, caught.value.transient)
     assert caught.value.__context__ is None
     assert "words" not in str(caught.value)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[Path, FakeClock, TokenManager]]:
+    """A file, a clock that shows the time of day at first, and a manager of what the file holds."""
+    path, clock = tmp_path / "token", FakeClock(time.time())
+    source = FileTokenFetcher(path, reread=300)
+    path.write_text("one")
+    with closing(TokenManager(source, policy=RefreshPolicy(jitter=0), clock=clock)) as manager:
+        assert "one" == manager.get_token().access_token
+        yield path, clock, manager
+
+
+def pass_time(clock: FakeClock, seconds: float) -> None:
+    """Let time pass for the manager's idle thread, and wait until it has done what it had to do."""
+    clock.wait_until_parked(1)
+    clock.advance(seconds)
+    clock.wait_until_parked(1)
+
+
+def test_a_manager_finds_a_changed_file(watched: tuple[Path, FakeClock, TokenManager]) -> None:
+    """Behind its callers, and not before *reread* is over."""
+    path, clock, manager = watched
+    path.write_text("two")
+    for seconds, token in ((20, "one"), (20, "one"), (20, "one"), (350, "two")):
+        pass_time(clock, seconds)
+        assert token == manager.current.access_token
+
+
+def test_a_manager_keeps_the_last_good_token(watched: tuple[Path, FakeClock, TokenManager]) -> None:
+    """Where the file is gone, or half written, when it looks; and finds the next one all the same."""
+    path, clock, manager = watched
+    path.unlink()
+    pass_time(clock, 400)
+    assert "one" == manager.get_token().access_token
+    path.write_text("half a token")
+    pass_time(clock, 60)
+    assert "one" == manager.get_token().access_token
+    path.write_text("two")
+    pass_time(clock, 60)
+    assert "two" == manager.get_token().access_token
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
