@@ -51,6 +51,7 @@ BESIDE = {
     "_schedule": ["_holding", "_renewal"],
     "_hook": ["_resend"],
     "_redirects": ["_hook"],
+    "_deferred": ["_hook"],
     "auth": ["_acceptance", "_arguments", "_origins", "_challenges", "_resend", "_hook", "_redirects"],
     "session": ["auth", "_arguments", "_deadlines", "_deferred", "_origins", "_redirects"],
     "config": ["_toml"],

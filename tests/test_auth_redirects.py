@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from protected import UNLIMITED, Mint, Reply, Resource, Seen, managed, path_of, resource
 from raw_server import raw_server, says
+from requests.exceptions import InvalidURL
 
 from tokenkit.auth import BearerAuth
 from tokenkit.manager import TokenManager
@@ -59,7 +60,7 @@ def test_a_redirect_after_a_renewal_carries_the_new_token(
 
 
 def test_a_hop_that_rejects_is_sent_again(session: requests.Session, api: Resource, mint: Mint) -> None:
-    """A token that is revoked between two hops is renewed at the second, with the history in order."""
+    """A token that is revoked between two hops is renewed at the second; requests' history is of redirects alone."""
     revoked = threading.Event()
 
     def behave(seen: Seen) -> Reply:
@@ -74,6 +75,7 @@ def test_a_hop_that_rejects_is_sent_again(session: requests.Session, api: Resour
     response = session.get(f"{api.url}/start")
     assert (200, 2) == (response.status_code, mint.given)
     assert "Bearer token-2" == response.request.headers["Authorization"]
+    assert [302] == [one.status_code for one in response.history]
 
 
 def test_both_hops_may_reject(session: requests.Session, api: Resource, mint: Mint) -> None:
@@ -146,12 +148,19 @@ def test_no_spelling_of_another_origin_gets_the_token(manager: TokenManager, loc
         assert header not in hop.headers or (hop.url or "").startswith(f"{api.url}/")
 
 
-def test_a_location_that_is_no_text_ends_the_token(manager: TokenManager) -> None:
-    """What requests cannot decode it does not follow either, and the token has gone nowhere."""
-    with raw_server(says(b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\r\nContent-Length: 0\r\n\r\n")) as server:
-        with pytest.raises(ValueError):
-            requests.get(server.url, auth=BearerAuth(manager), timeout=10)
-        assert 1 == len(server.requests)
+@pytest.mark.parametrize("location", [b"http://\xff\xfe/", b"http://[::1/", b"http://127.0.0.1:99999/"])
+@pytest.mark.parametrize("kind", ["plain", "authorized"])
+def test_a_location_that_is_no_url_is_an_error_of_requests(manager: TokenManager, location: bytes, kind: str) -> None:
+    """Requests alone would raise a ValueError, and follow it no more than we do."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
+    with (
+        raw_server(says(head)) as server,
+        requests.Session() if kind == "plain" else AuthorizedSession(manager) as session,
+    ):
+        session.auth = BearerAuth(manager)
+        with pytest.raises(InvalidURL) as caught:
+            session.get(server.url, timeout=10)
+        assert (1, f"{server.url}/") == (len(server.requests), caught.value.request.url)
 
 
 def test_the_next_request_of_a_redirect_that_is_not_followed(session: requests.Session, api: Resource) -> None:

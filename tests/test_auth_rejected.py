@@ -1,5 +1,6 @@
 """A rejected token: what is sent again, what the caller sees, and when nothing is sent again."""
 
+import pickle
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,8 +10,10 @@ from protected import UNLIMITED, Mint, Reply, Resource, Seen, managed
 from requests.adapters import HTTPAdapter
 
 from tokenkit.auth import BearerAuth
+from tokenkit.fetchers.local import CallableTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
+from tokenkit.tokens import Token
 
 
 @pytest.fixture
@@ -27,6 +30,24 @@ def test_the_request_succeeds_with_another_token(session: requests.Session, api:
     """The caller gets the second answer, and one renewal was made."""
     assert 200 == session.get(api.url).status_code
     assert (["Bearer token-1", "Bearer token-2"], 2) == (api.tokens, mint.given)
+
+
+def test_copies_of_a_request_are_renewed_each(session: requests.Session, api: Resource) -> None:
+    """They share their hooks with it, and the token of one is not that of all."""
+    first = session.prepare_request(requests.Request("GET", api.url))
+    second = first.copy()
+    assert [200, 200] == [session.send(one).status_code for one in (first, second)]
+    assert ["Bearer token-1", "Bearer token-2"] * 2 == api.tokens
+
+
+def test_an_answer_pickles_although_its_source_cannot(api: Resource) -> None:
+    """As every answer of requests does; what the token came from is no part of it."""
+    api.behave = lambda seen: Reply()
+    with TokenManager(CallableTokenFetcher(lambda: Token("made"), name="made")) as manager:
+        response = requests.get(api.url, auth=BearerAuth(manager), timeout=10)
+        with pytest.raises(TypeError):
+            pickle.dumps(manager)
+        assert 200 == pickle.loads(pickle.dumps(response)).status_code
 
 
 def test_the_rejected_answer_is_in_the_history(session: requests.Session, api: Resource) -> None:

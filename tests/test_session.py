@@ -9,6 +9,7 @@ import pytest
 import requests
 from protected import Mint, Reply, Resource
 from raw_server import answer, raw_server, resets, says
+from requests.exceptions import InvalidURL
 from urllib3.util import Retry
 
 from tokenkit.auth import BearerAuth
@@ -80,6 +81,13 @@ def test_a_prepared_request_is_joined_too(manager: TokenManager, api: Resource) 
         prepared = session.prepare_request(requests.Request("GET", "users"))
         assert f"{api.url}/v1/users" == prepared.url
         assert 200 == session.send(prepared).status_code
+
+
+def test_a_url_that_cannot_be_joined_is_an_error_of_requests(manager: TokenManager) -> None:
+    """As one that it cannot parse."""
+    session = AuthorizedSession(manager, base_url="https://api.example.com/v1/")
+    with session, pytest.raises(InvalidURL, match="cannot be joined"):
+        session.get("http://[::1/")
 
 
 @pytest.fixture

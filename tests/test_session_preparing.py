@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -88,7 +89,22 @@ def test_a_copy_waits_for_a_token_too(session: AuthorizedSession, api: Resource)
     prepared = prepared_by(session, api.url)
     for each in (prepared.copy(), copy.copy(prepared), prepared):
         session.send(each)
-    assert (["Bearer token-1"] * 3, 2) == (api.tokens, len(prepared.hooks["response"]))
+    assert (["Bearer token-1"] * 3, 1) == (api.tokens, len(prepared.hooks["response"]))
+
+
+def test_a_deep_copy_has_the_same_manager(api: Resource) -> None:
+    """As a request with a token has; even of one that cannot be copied."""
+    lock = threading.Lock()
+    api.behave = lambda seen: Reply()
+    with (
+        TokenManager(CallableTokenFetcher(lambda: lock and Token("made"), name="made")) as manager,
+        AuthorizedSession(manager) as session,
+    ):
+        prepared = prepared_by(session, api.url)
+        session.send(copy.deepcopy(prepared))
+        assert "made" == manager.current.access_token  # type: ignore[union-attr]
+        copy.deepcopy(session.send(prepared).request)
+    assert ["Bearer made"] * 2 == api.tokens
 
 
 def test_hooks_of_the_user_see_the_last_answer_only(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
@@ -159,7 +175,26 @@ def test_another_session_sends_no_token(session: AuthorizedSession, api: Resourc
     mint.good = {None}  # type: ignore[arg-type]
     with requests.Session() as plain:
         assert 401 == plain.send(prepared_by(session, api.url)).status_code
-    assert (["Bearer pending"], 0) == (api.tokens, mint.given)
+    assert str(api.tokens[0]).startswith("Bearer pending-")
+    assert 0 == mint.given
+
+
+def test_what_stands_in_differs_from_manager_to_manager(manager: TokenManager, api: Resource) -> None:
+    """Whoever tells users apart by their credential, as caches may, tells them apart without one."""
+    values = set()
+    with managed(Mint()) as other:
+        for auth in (BearerAuth(manager), BearerAuth(other)):
+            with AuthorizedSession(manager) as session:
+                values.add(prepared_by(session, api.url, auth=auth).headers["Authorization"])
+    assert 2 == len(values)
+
+
+@pytest.mark.parametrize("url", ["https://[fe80::1%25eth0]/", "https://api.example.com/"])
+def test_a_url_is_good_with_a_token_at_hand_or_without(session: AuthorizedSession, url: str) -> None:
+    """The same rule says so."""
+    assert prepared_by(session, url).headers["Authorization"].startswith("Bearer pending-")
+    session.auth.manager.get_token()
+    assert "Bearer token-1" == prepared_by(session, url).headers["Authorization"]
 
 
 def test_the_request_stays_as_it_was(manager: TokenManager, api: Resource) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Protocol, final
 
 from requests import PreparedRequest, Response
 
-__all__ = ["Authoriser", "Deferred", "authorise"]
+from tokenkit._hook import hooks_of
 
-_STAND_IN = "Bearer pending"
+__all__ = ["Authoriser", "Deferred", "authorise"]
 
 
 class Authoriser(Protocol):
@@ -21,6 +21,10 @@ class Authoriser(Protocol):
     @property
     def header(self) -> str:
         """The header that holds the token."""
+
+    @property
+    def stand_in(self) -> str:
+        """What the header holds meanwhile: another value for each, as caches may tell users apart by it."""
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
         """Authorise a request; wait for a token where there is none."""
@@ -34,37 +38,48 @@ class Authoriser(Protocol):
 
 @final
 class Deferred:
-    """Prepares a request as *owner* would, but for the token; then stands among its hooks, and knows what to do."""
+    """Prepares one request as *owner* would, but for the token; then stands among its hooks until that is put on."""
 
-    __slots__ = ("_url", "owner")
+    __slots__ = ("_owner", "_stand_in", "_url")
 
     def __init__(self, owner: Authoriser) -> None:
-        self.owner = owner
+        self._owner = owner
+        self._stand_in = owner.stand_in
         self._url = ""
 
     def prepare(self, request: PreparedRequest) -> PreparedRequest:
         """Put the stand-in on *request*, where it may carry a token at all: requests' ``auth=``."""
-        if self.owner.may_carry(request):
+        if self._owner.may_carry(request):
             self._url = request.url or ""
-            request.headers[self.owner.header] = _STAND_IN
+            request.headers[self._owner.header] = self._stand_in
             request.hooks["response"].append(self)
         return request
+
+    def __copy__(self) -> Deferred:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Deferred:
+        return self
 
     def __call__(self, response: Response, *args: Any, **options: Any) -> None:
         """Leave an answer as it is: a cache gave it."""
 
     def authorise(self, request: PreparedRequest) -> None:
         """Put the token in the place of its stand-in; off, where the request goes to another origin by now."""
-        header = self.owner.header
-        if request.headers.get(header) != _STAND_IN:
+        header, url = self._owner.header, request.url or ""
+        if request.headers.get(header) != self._stand_in:
             return
-        if self.owner.may_follow(self._url, request.url or ""):
-            # Copies of a request share these, and wait for tokens of their own.
-            request.headers = request.headers.copy()
-            request.hooks = {**request.hooks, "response": [*request.hooks["response"]]}
-            self.owner(request)
-        else:
-            del request.headers[header]
+        # Copies of a request share these, and wait for tokens of their own.
+        headers, hooks = request.headers, request.hooks
+        request.headers = headers.copy()
+        request.hooks = {**hooks, "response": [hook for hook in hooks["response"] if hook is not self]}
+        del request.headers[header]
+        if url == self._url or self._owner.may_follow(self._url, url):
+            try:
+                self._owner(request)
+            except BaseException:
+                request.headers, request.hooks = headers, hooks
+                raise
 
 
 def authorise(request: PreparedRequest) -> None:
@@ -73,7 +88,6 @@ def authorise(request: PreparedRequest) -> None:
     Raises:
         TokenKitError: As the auth object does.
     """
-    hooks = request.hooks.get("response") if request.hooks else None
-    for hook in hooks if isinstance(hooks, list) else ():  # else by hand: requests takes one function, too
+    for hook in hooks_of(request):
         if isinstance(hook, Deferred):
             hook.authorise(request)

@@ -9,7 +9,7 @@ from requests import PreparedRequest, Response
 from tokenkit._resend import Options
 from tokenkit.tokens import Token
 
-__all__ = ["Owner", "TokenHook"]
+__all__ = ["Owner", "TokenHook", "hooks_of"]
 
 
 class Owner(Protocol):
@@ -35,7 +35,7 @@ class TokenHook:
     """The hook of every request with one token: made once a token, so that a request allocates nothing.
 
     Immutable. Redirected requests have the hooks of the first one, so each is asked whether it still carries the
-    token. Its pickle holds no token, and so does nothing.
+    token. Pickled, it is a hook that does nothing: an answer must pickle whatever its token came from.
     """
 
     __slots__ = ("field", "owner", "token")
@@ -60,7 +60,7 @@ class TokenHook:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenHook, (self.owner, None)
+        return _Spent, ()
 
     def is_on(self, request: PreparedRequest) -> bool:
         """Return whether *request* carries this hook's token."""
@@ -69,6 +69,19 @@ class TokenHook:
     def give_way(self, request: PreparedRequest, token: Token) -> TokenHook:
         """Put the hook of *token* in this one's place, for the redirects that may follow; return it."""
         other = TokenHook(self.owner, token)
-        hooks = request.hooks["response"]
-        hooks[:] = [other if hook is self else hook for hook in hooks]
+        hooks = [other if hook is self else hook for hook in hooks_of(request)]
+        request.hooks = {**request.hooks, "response": hooks}  # copies of the request keep theirs
         return other
+
+
+class _Spent:
+    """What a hook is in a pickle."""
+
+    def __call__(self, response: Response, *args: Any, **options: Any) -> None:
+        """Leave the answer as it is."""
+
+
+def hooks_of(request: PreparedRequest) -> list[Any]:
+    """Return the response hooks of *request*; none where somebody put what is no list in their place."""
+    hooks = request.hooks.get("response") if request.hooks else None
+    return hooks if isinstance(hooks, list) else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Iterable
 from datetime import timedelta
@@ -24,7 +25,7 @@ from tokenkit._arguments import checked_attempts, checked_statuses, checked_wait
 from tokenkit._challenges import is_scope_refusal
 from tokenkit._hook import TokenHook
 from tokenkit._origins import OriginRules
-from tokenkit._redirects import stop_at_border
+from tokenkit._redirects import stop_at_border, was_sent
 from tokenkit._resend import Options, make_ready, resend
 from tokenkit.errors import ConfigurationError, TokenKitError
 from tokenkit.fetchers._wire import time_left
@@ -84,7 +85,7 @@ class BearerAuth(AuthBase):
 
     # Slots are read faster than a dictionary, and what is kept says what a pickle holds.
     _KEPT = ("_attempts", "_header", "_key", "_manager", "_rules", "_statuses", "_timeout")
-    __slots__ = (*_KEPT, "_accepted", "_approved", "_high", "_holding", "_hook", "_low", "_monotonic")
+    __slots__ = (*_KEPT, "_accepted", "_approved", "_high", "_holding", "_hook", "_low", "_monotonic", "_stand_in")
 
     def __init__(
         self,
@@ -122,6 +123,7 @@ class BearerAuth(AuthBase):
         self._approved: tuple[str, ...] = ()  # further prefixes of URLs that get the token
         self._accepted = Acceptance()
         self._hook = TokenHook(self, None)  # for the token of the last request
+        self._stand_in = f"Bearer pending-{os.urandom(8).hex()}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._KEPT}
@@ -193,6 +195,14 @@ class BearerAuth(AuthBase):
         return self._header
 
     @property
+    def stand_in(self) -> str:
+        """What that holds while a prepared request waits for its token.
+
+        :meta private:
+        """
+        return self._stand_in
+
+    @property
     def in_storm(self) -> bool:
         """Whether some resource rejects tokens that are too young to be bad.
 
@@ -206,7 +216,7 @@ class BearerAuth(AuthBase):
         :meta private:
         """
         url = request.url or ""
-        if url.startswith(self._approved):
+        if self._low <= url < self._high or url.startswith(self._approved):
             return True
         try:
             allowed = self._rules.allow(url)
@@ -231,6 +241,8 @@ class BearerAuth(AuthBase):
         :meta private:
         """
         request = response.request
+        if not was_sent(request):
+            return stop_at_border(response, self) if response.is_redirect else None
         if not hook.is_on(request):
             return None  # another's request, or one that was redirected to where the token does not go
         if response.status_code in self._statuses:
@@ -240,7 +252,7 @@ class BearerAuth(AuthBase):
         elif self._manager.rejection_storm:
             self._accepted.note(request, hook.token)
         if response.is_redirect:
-            stop_at_border(response, request, self)
+            stop_at_border(response, self)
         return response
 
     def _renewed(self, response: Response, hook: TokenHook, options: Options) -> Response:

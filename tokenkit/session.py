@@ -10,14 +10,14 @@ from urllib.parse import urljoin
 
 import requests
 from requests import PreparedRequest, Request, Response
-from requests.exceptions import RequestException, Timeout
+from requests.exceptions import InvalidURL, RequestException, Timeout
 from urllib3.util import Retry
 
 from tokenkit._arguments import checked_duration, checked_limits, checked_wait
 from tokenkit._deadlines import DeadlineAdapter
 from tokenkit._deferred import Deferred, authorise
 from tokenkit._origins import origin_of
-from tokenkit._redirects import follows
+from tokenkit._redirects import redirect_target, take_off
 from tokenkit.auth import BearerAuth
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
@@ -123,8 +123,8 @@ class AuthorizedSession(requests.Session):
             verify: As there.
             cert: As there.
             json: As there.
-            max_allowed_time: Seconds for the whole call: waiting for a token, redirects, retries and their pauses,
-                reading the answer. Only the lookup of a host's name may take longer. None: no limit.
+            max_allowed_time: Seconds for the whole call: waiting for a token, sending, redirects, retries and their
+                pauses, reading the answer. Only the lookup of a host's name may take longer. None: no limit.
 
         Raises:
             requests.exceptions.Timeout: *max_allowed_time* was over.
@@ -152,13 +152,12 @@ class AuthorizedSession(requests.Session):
     def prepare_request(self, request: Request) -> PreparedRequest:
         """Prepare *request*, relative URLs included, without waiting for a token.
 
-        A token that is at hand is put on at once. Otherwise :meth:`send` of this session does it, and until then the
+        A fresh token is put on at once. Where there is none :meth:`send` of this session does it, and until then the
         request has a stand-in, which no server accepts.
         """
         request = copy(request)  # stays as it is, for other sessions
         if self.base_url is not None:
-            url = request.url.decode() if isinstance(request.url, bytes) else str(request.url)
-            request.url = urljoin(self.base_url, url)
+            request.url = _joined(self.base_url, request.url)
         auth = request.auth or self.auth
         if isinstance(auth, BearerAuth) and not auth.is_ready:
             request.auth = Deferred(auth).prepare
@@ -182,6 +181,22 @@ class AuthorizedSession(requests.Session):
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
         """Take the credential off a redirected request that leaves its origin. Never put another one on."""
-        here, there = response.request.url, prepared_request.url
-        if self.should_strip_auth(here, there) and not follows(prepared_request, response):  # type: ignore[no-untyped-call]  # in the stubs
-            prepared_request.headers.pop("Authorization", None)
+        here = response.request.url or ""
+        leaves_host = self.should_strip_auth(here, prepared_request.url)  # type: ignore[no-untyped-call]  # in the stubs
+        take_off(prepared_request, here, leaves_host=leaves_host)
+
+    def get_redirect_target(self, resp: Response) -> str | None:
+        """Return where *resp* redirects to, as requests' session does.
+
+        Raises:
+            requests.exceptions.InvalidURL: That is no URL.
+        """
+        redirect_target(resp)
+        return super().get_redirect_target(resp)
+
+
+def _joined(base: str, url: Any) -> str:
+    try:
+        return urljoin(base, url.decode() if isinstance(url, bytes) else str(url))
+    except ValueError:  # not quoted: it may hold a password
+        raise InvalidURL("the URL cannot be joined to base_url") from None

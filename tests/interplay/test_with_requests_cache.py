@@ -1,12 +1,13 @@
 """With requests-cache: what it serves costs no token, and it never keeps a rejection."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import needs
 import pytest
-from protected import Mint, Reply, Resource, managed
+from protected import Mint, Reply, Resource, Seen, managed
 
 from tokenkit.auth import BearerAuth
 from tokenkit.errors import AuthenticationError
@@ -99,6 +100,57 @@ def test_an_answer_that_varies_by_credential_is_not_shared(opened: Open, kind: O
         for _ in range(2):
             assert "Bearer token-1" == session.get(api.url).text
         assert "None" == anonymous.get(api.url).text
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Token"])
+@either
+def test_users_that_are_told_apart_stay_apart(opened: Open, kind: Open, api: Resource, header: str) -> None:
+    """By match_headers; also those that have no token yet."""
+    api.behave = lambda seen: Reply(body=str(seen.headers[header.lower()]).encode())
+    options: dict[str, Any] = {"match_headers": [header], "ignored_parameters": []}
+    first = opened(kind, Mint(), **options)
+    second = opened(kind, Mint(), **options, backend=first.cache)
+    second.auth.manager.force_refresh()
+    second.auth.manager.invalidate_token()
+    for session in (first, second):
+        session.auth = BearerAuth(session.auth.manager, header=header)
+    assert ["Bearer token-1", "Bearer token-2"] == [session.get(api.url).text for session in (first, second)]
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-Token"])
+@either
+def test_a_cached_redirect_takes_no_token_to_another_host(opened: Open, kind: Open, api: Resource, header: str) -> None:
+    """The record of an earlier request is all that its answer has; the next request is made from another one."""
+    targets = {"/a": "/b", "/b": f"{api.elsewhere}/c"}
+    api.behave = lambda seen: Reply(302, {"Location": targets[seen.path]}) if seen.path in targets else Reply()
+    session = opened(kind, Mint(), allowable_codes=(200, 302))
+    session.auth = BearerAuth(session.auth.manager, header=header)
+    for _ in range(2):
+        session.get(f"{api.url}/a")
+        session.cache.delete(urls=[f"{api.url}/a", f"{api.elsewhere}/c"])
+    there = [seen for seen in api.seen if seen.host == "localhost"]
+    assert [None] * len(there) == [seen.headers.get(header.lower()) for seen in there]
+    assert ["/a", "/b", "/c", "/a"] == [seen.path for seen in api.seen][:4]
+
+
+def test_a_stale_answer_is_renewed_behind_the_caller(opened: Open, api: Resource, mint: Mint) -> None:
+    """stale_while_revalidate sends on a thread of its own, which waits for the token."""
+    renewed = threading.Event()
+
+    def behave(seen: Seen) -> Reply:
+        if len(api.seen) > 1:
+            renewed.set()
+        return api.protect(seen)
+
+    api.behave = behave
+    session = opened(authorized, mint, expire_after=0.05, stale_while_revalidate=True)
+    session.get(api.url)
+    session.auth.manager.invalidate_token()
+    while not next(iter(session.cache.responses.values())).is_expired:
+        renewed.wait(0.01)
+    assert session.get(api.url).from_cache
+    assert renewed.wait(10)
+    assert ["Bearer token-1", "Bearer token-2"] == api.tokens
 
 
 def test_a_stale_answer_does_where_no_token_can_be_had(opened: Open, api: Resource, mint: Mint) -> None:
