@@ -1,4 +1,4 @@
-"""An adapter that keeps the deadline of a whole call: connecting, each read, and pauses before urllib3's retries.
+"""An adapter that keeps the deadline of a whole call: connecting, sending, reading, and pauses before retries.
 
 The deadline itself is that of :mod:`tokenkit.fetchers._wire`, which limits each read from a socket.
 """
@@ -21,7 +21,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._wire import TimedAdapter, TimedSocket, time_left
+from tokenkit.fetchers._wire import TimedAdapter, TimedSocket, read_limit, shorter, time_left
 
 __all__ = ["DeadlineAdapter"]
 
@@ -37,9 +37,26 @@ class _Answer(http.client.HTTPResponse):
 class _Connection(HTTPConnection):
     response_class = _Answer
 
+    def send(self, data: Any) -> None:
+        _limit_sending(self)
+        super().send(data)
+
 
 class _TLSConnection(HTTPSConnection):
     response_class = _Answer
+
+    def send(self, data: Any) -> None:
+        _limit_sending(self)
+        super().send(data)
+
+
+def _limit_sending(connection: HTTPConnection) -> None:
+    # A socket's time-out is for each piece of a body; urllib3 sets it anew before it reads the answer.
+    left, sock = time_left(), connection.sock
+    if left != math.inf and sock is not None:
+        if left <= 0:
+            raise TimeoutError("sending the request took too long")
+        sock.settimeout(shorter(sock.gettimeout(), left))
 
 
 class _Pool(HTTPConnectionPool):
@@ -85,28 +102,36 @@ class DeadlineAdapter(TimedAdapter):
             # Kept, and never used: to close what is the parent's too would hang up on its peers.
             self._inherited = (self.poolmanager, self.proxy_manager)
             self.__setstate__(self.__getstate__())  # type: ignore[attr-defined]  # not in the stubs
-        if time_left() < math.inf:
-            timeout = _Shrinking.of(timeout)
-        return super().send(request, stream, timeout, verify, cert, proxies)
+        if time_left() == math.inf:
+            return super().send(request, stream, timeout, verify, cert, proxies)
+        limits: Any = _Shrinking.of(timeout)  # requests takes urllib3's, whatever its annotations say
+        with read_limit(limits.of_a_read):
+            return super().send(request, stream, limits, verify, cert, proxies)
 
 
 class _Shrinking(Timeout):
     """Limits that are cut to the time left whenever urllib3 copies them, as it does for every try."""
 
     @classmethod
-    def of(cls, timeout: Any) -> Timeout:
+    def of(cls, timeout: Any) -> _Shrinking:
         if isinstance(timeout, Timeout):
             return cls(total=timeout.total, connect=timeout._connect, read=timeout._read)
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         return cls(connect=connect, read=read)
 
+    @property
+    def of_a_read(self) -> float | None:
+        """Seconds that a read may take, but for the deadline; None: no limit."""
+        limits = [limit for limit in (self.total, self._read) if isinstance(limit, (int, float))]
+        return min(limits, default=None)
+
     def clone(self) -> Timeout:
         left = max(_LEAST, time_left())
         limits = {"total": self.total, "connect": self._connect, "read": self._read}
-        return Timeout(**{name: _shorter(limit, left) for name, limit in limits.items()})
+        return Timeout(**{name: _cut(limit, left) for name, limit in limits.items()})
 
 
-def _shorter(limit: Any, left: float) -> float:
+def _cut(limit: Any, left: float) -> float:
     return min(limit, left) if isinstance(limit, (int, float)) else left
 
 

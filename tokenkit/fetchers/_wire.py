@@ -25,10 +25,21 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from tokenkit.clock import SystemClock
 
-__all__ = ["NO_AUTH", "NoAuth", "TimedAdapter", "TimedSocket", "deadline", "new_session", "time_left"]
+__all__ = [
+    "NO_AUTH",
+    "NoAuth",
+    "TimedAdapter",
+    "TimedSocket",
+    "deadline",
+    "new_session",
+    "read_limit",
+    "shorter",
+    "time_left",
+]
 
 _clock = SystemClock()
 _deadline: ContextVar[float] = ContextVar("tokenkit_wire_deadline", default=math.inf)
+_read_limit: ContextVar[float | None] = ContextVar("tokenkit_wire_read_limit")
 
 
 @contextmanager
@@ -44,6 +55,23 @@ def deadline(moment: float) -> Iterator[None]:
 def time_left() -> float:
     """Return the seconds until the deadline of this context; infinity where there is none."""
     return _deadline.get() - _clock.monotonic()
+
+
+@contextmanager
+def read_limit(seconds: float | None) -> Iterator[None]:
+    """Say how long each read of answers that begin in this context may take once there is no deadline any more."""
+    before = _read_limit.set(seconds)
+    try:
+        yield
+    finally:
+        _read_limit.reset(before)
+
+
+def shorter(limit: float | None, left: float) -> float | None:
+    """Return a socket's time-out: *limit*, None being no limit, or the seconds *left* where they are fewer."""
+    if left == math.inf:
+        return limit
+    return left if limit is None else min(limit, left)
 
 
 @final
@@ -63,7 +91,9 @@ class TimedSocket(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
         self._sock = sock
-        self._per_read = sock.gettimeout()
+        set_to = sock.gettimeout()
+        self._per_read = _read_limit.get(set_to)
+        self._cut = set_to != self._per_read  # whether the socket's time-out is another one than that
 
     def readable(self) -> bool:
         return True
@@ -72,8 +102,9 @@ class TimedSocket(io.RawIOBase):
         left = time_left()
         if left <= 0:
             raise TimeoutError("the answer took too long")
-        if left != math.inf:
-            self._sock.settimeout(left if self._per_read is None else min(left, self._per_read))
+        if self._cut or left != math.inf:
+            self._cut = left != math.inf
+            self._sock.settimeout(shorter(self._per_read, left))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
