@@ -1,13 +1,14 @@
-"""The order of a pipeline's steps: each stands after those it depends on, or the error names the steps."""
+"""The steps of a pipeline: their order, in which each stands after those it depends on, and their keys in a storage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tokenkit.contracts import TokenFetcher
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["in_order", "upstream_of", "with_dependents"]
+__all__ = ["digest", "in_order", "keys_of", "upstream_of", "with_dependents"]
 
 
 def in_order(steps: Sequence[TokenFetcher]) -> Mapping[str, TokenFetcher]:
@@ -31,6 +32,30 @@ def in_order(steps: Sequence[TokenFetcher]) -> Mapping[str, TokenFetcher]:
                 _refuse_order(name, dependency, by_name)
         seen.add(name)
     return by_name
+
+
+def keys_of(by_name: Mapping[str, TokenFetcher], prefix: str) -> dict[str, str]:
+    """Return under which key each step's token is cached, by the step's name: prefix:key, or the key alone.
+
+    A token is of whoever the tokens are that it was bought with. So where a step upstream says more than its name, a
+    digest of the keys upstream is added: two users' steps that differ by that alone never meet.
+    """
+    own = {name: step.cache_key for name, step in by_name.items()}
+    return {name: ":".join(_key_parts(name, by_name, own, prefix)) for name in by_name}
+
+
+def digest(parts: Iterable[str]) -> str:
+    """Return what no other sequence of strings has."""
+    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+
+
+def _key_parts(name: str, by_name: Mapping[str, TokenFetcher], own: Mapping[str, str], prefix: str) -> Iterator[str]:
+    if prefix:
+        yield prefix
+    yield own[name]
+    upstream = sorted(upstream_of(name, by_name))
+    if any(own[one] != one for one in upstream):
+        yield digest(part for one in upstream for part in (one, own[one]))[:40]
 
 
 def upstream_of(name: str, by_name: Mapping[str, TokenFetcher]) -> set[str]:

@@ -5,7 +5,6 @@ Evaluation is by need, from the last step back; how one call of it goes is :mod:
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from tokenkit._asking import wall_time
 from tokenkit._checks import checked_seconds
 from tokenkit._execution import Execution
 from tokenkit._shared import SharedToken
-from tokenkit._steps import in_order, with_dependents
+from tokenkit._steps import digest, in_order, keys_of, with_dependents
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
@@ -36,8 +35,10 @@ class TokenFetchPipeline:
 
     Args:
         steps: Fetchers, each after those it depends on; the last one's token is the pipeline's.
-        storage: Where each step's token is cached, under its ``cache_key``.
-        cache_key_prefix: Put before each key with a colon; empty: the key stands alone.
+        storage: Where each step's token is cached, under its ``cache_key`` and, where a step that it depends on has
+            one that says more than its name, a digest of these: what is bought with Alice's token is hers.
+        cache_key_prefix: Put before each key with a colon; empty: the key stands alone. Steps whose key is their name
+            tell no two tenants apart: give each tenant a prefix, or a storage.
         validate_dependencies: Check the steps here. False: at the first :meth:`execute`.
         clock: Judges expiry; the system's unless a test says otherwise.
         lock_timeout: Seconds, or a timedelta, to wait for another who fetches a step, before fetching it too.
@@ -83,9 +84,7 @@ class TokenFetchPipeline:
     @property
     def cache_key(self) -> str:
         """What tells this pipeline's token from another's: a digest of its prefix and its steps' keys."""
-        parts = (self._prefix, *(step.cache_key for step in self._steps))
-        canonical = "".join(f"{len(part)}:{part}" for part in parts)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return digest((self._prefix, *(step.cache_key for step in self._steps)))[:16]
 
     def get_step(self, name: str) -> TokenFetcher | None:
         """Return the step called *name*, or None."""
@@ -134,13 +133,11 @@ class TokenFetchPipeline:
             KeyError: There is no such step.
             StorageError: The storage failed, and may still have the token.
         """
-        for one in self._with_dependents(name):
-            self._invalidate(self._by_name[one])
+        self._invalidate(self._with_dependents(name))
 
     def invalidate_all(self) -> None:
         """Make every cached token count as no good, as :meth:`invalidate_step` does."""
-        for step in self._checked().values():
-            self._invalidate(step)
+        self._invalidate(self._checked())
 
     def close(self) -> None:
         """Close the steps and the storage, each even where another fails to."""
@@ -152,29 +149,33 @@ class TokenFetchPipeline:
     def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
         seconds = checked_seconds("timeout", timeout)
         deadline = math.inf if seconds is None else self._clock.monotonic() + seconds
-        run = Execution(self._by_name, self._shared, self._clock, self._policy, deadline)
+        keys = keys_of(self._by_name, self._prefix)  # asked once, so that a call locks, reads and writes one key
+
+        def shared(step: TokenFetcher) -> SharedToken:
+            return SharedToken(self._storage, keys[step.name], self._clock, source=step.name)
+
+        run = Execution(self._by_name, shared, self._clock, self._policy, deadline)
         last = self._steps[-1]
         for name in stale:
             run.distrust(name, current if name == last.name else None)
         return run.token(last)
 
-    def _key(self, step: TokenFetcher) -> str:
-        return f"{self._prefix}:{step.cache_key}" if self._prefix else step.cache_key
+    def _invalidate(self, names: Iterable[str]) -> None:
+        keys = keys_of(self._by_name, self._prefix)
+        for name in names:
+            self._invalidate_key(keys[name])
 
-    def _shared(self, step: TokenFetcher) -> SharedToken:
-        return SharedToken(self._storage, self._key(step), self._clock, source=step.name)
-
-    def _invalidate(self, step: TokenFetcher) -> None:
-        token = self._storage.get(self._key(step))
+    def _invalidate_key(self, key: str) -> None:
+        token = self._storage.get(key)
         if token is None:
             return
         if token.refresh_token is None:
-            self._storage.delete_if_equal(self._key(step), token)
+            self._storage.delete_if_equal(key, token)
         else:
             now = wall_time(self._clock)
             issued = token.issued_at or now
             expired = replace(token, expires_at=min(issued, now))  # another host's clock may be ahead
-            self._storage.replace(self._key(step), token, expired)
+            self._storage.replace(key, token, expired)
 
     def _with_dependents(self, name: str) -> tuple[str, ...]:
         by_name = self._checked()

@@ -1,7 +1,7 @@
 """Which token is whose: storage keys that are canonical (order does not matter) and injective (no two tenants meet).
 
 The values go into a hash with their lengths, so that no choice of them can look like another. Where a function
-gives a value, the function stands for it: asking it would be a fetch of its own, or fail outside a pipeline.
+gives a value, what :mod:`tokenkit.fetchers._functions` can tell of it stands for it; failing that, the very object.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping
-from types import FunctionType
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
+
+from tokenkit.fetchers._functions import told_of
 
 __all__ = ["Identified", "cache_key", "canonical", "own_mark"]
 
@@ -30,7 +31,7 @@ def cache_key(prefix: str, parts: Mapping[str, Any], own: str) -> str:
     Args:
         prefix: What the key is for; printable, and short after cutting.
         parts: What tells one token from another, by name.
-        own: Stands for a function that cannot be told from others by its code, such as a closure.
+        own: Stands for a function whose code does not tell what it returns, such as a closure.
     """
     digest = hashlib.sha256(canonical(parts, own)).hexdigest()
     readable = "".join(character if character.isalnum() or character in "-_.:" else "_" for character in prefix)
@@ -55,7 +56,8 @@ def canonical(value: Any, own: str) -> bytes:
         identity = value.cache_identity()
         return _framed("u", own.encode()) if identity is None else canonical(identity, own)
     if callable(value):
-        return _framed("f", b"".join(canonical(one, own) for one in _code(value, own)))
+        told = told_of(value)
+        return _framed("f", canonical(own if told is None else told, own))
     if isinstance(value, os.PathLike):
         return _framed("p", os.fsencode(value))
     if isinstance(value, bytes):
@@ -65,12 +67,3 @@ def canonical(value: Any, own: str) -> bytes:
 
 def _framed(kind: str, content: bytes) -> bytes:
     return f"{kind}{len(content)}:".encode() + content
-
-
-def _code(function: Any, own: str) -> Iterator[Any]:
-    if not isinstance(function, FunctionType) or function.__closure__ or function.__defaults__:
-        yield own  # what it returns hangs on more than its code
-        return
-    code = function.__code__
-    yield from (function.__module__, function.__qualname__, code.co_code, code.co_names)
-    yield [one for one in code.co_consts if isinstance(one, (str, bytes, int, float))]

@@ -166,8 +166,9 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     def cache_key(self) -> str:
         """A key that two fetchers share only where they would get the same token; the client's secret is no part of it.
 
-        Of a function given for a parameter, its code counts. One whose code does not tell what it returns (a closure,
-        a method) makes the key this very object's: its tokens are then not shared between processes.
+        Of a function given for a parameter, its code counts, with the environment variables and plain globals it names;
+        what is given to it counts in the pipeline. If its code does not tell what it returns (a closure, a method, one
+        that reads other objects), the key is this very object's, and its tokens are not shared between processes.
         """
         parts = {
             "grant": self.grant,
