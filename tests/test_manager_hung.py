@@ -1,15 +1,54 @@
 """Fetches that hang: superseded by new ones, never for ever in the way, and heard only if they bring news."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from scripted import PATIENCE, Gate, Rig, down, outcomes
 
-from tokenkit import FetchOptions, RefreshPolicy, RenewalError, RenewalTimeoutError
+from tokenkit import FetchOptions, RefreshPolicy, RenewalError, RenewalTimeoutError, Token
 from tokenkit.storage import InMemoryTokenStorage
 
 LIMIT = 30.0  # the policy's refresh_request_timeout
+
+
+class Stuck(InMemoryTokenStorage):
+    """Hangs for ever, or until the test ends, in the methods that the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging: set[str] = set()
+        self.entered = threading.Semaphore(0)
+        self._end = threading.Event()
+
+    def _enter(self, name: str) -> None:
+        if name in self.hanging:
+            self.entered.release()
+            self._end.wait(3 * PATIENCE)
+
+    def get(self, key: str) -> Token | None:
+        self._enter("get")
+        return super().get(key)
+
+    def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
+        self._enter("lock")
+        return super().lock(key, timeout)
+
+    def replace(self, key: str, expected: Token | None, token: Token) -> bool:
+        self._enter("replace")
+        return super().replace(key, expected, token)
+
+    def let_go(self) -> None:
+        self.hanging.clear()
+        self._end.set()
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    storage = Stuck()
+    yield storage
+    storage.let_go()
 
 
 def hang(rig: Rig, count: int) -> list[Gate]:
@@ -225,3 +264,67 @@ def test_closing_leaves_what_hangs(rig: Rig) -> None:
     hang(rig, 2)
     rig.manager.close(grace=0)
     assert 1 == rig.source.closed
+
+
+@pytest.mark.parametrize("method", ["lock", "get", "replace"])
+def test_a_new_attempt_goes_without_a_storage_that_hangs(
+    make_rig: Callable[..., Rig], stuck: Stuck, method: str
+) -> None:
+    """It would hang there too: the caller has a token, from the source alone."""
+    stuck.hanging.add(method)
+    rig = make_rig(storage=stuck)
+    (waiting,) = rig.ask(timeout=100)
+    assert stuck.entered.acquire(timeout=PATIENCE)
+    rig.parked()
+    rig.clock.advance(LIMIT)
+    assert waiting.result(PATIENCE).access_token.startswith("token-")
+    assert "token-" in rig.manager.force_refresh().access_token
+
+
+def test_a_storage_that_came_back_is_used_again(make_rig: Callable[..., Rig], stuck: Stuck) -> None:
+    """When nothing hangs in it any more, a renewal is shared through it as before."""
+    stuck.hanging.add("get")
+    rig = make_rig(storage=stuck)
+    (waiting,) = rig.ask(timeout=100)
+    assert stuck.entered.acquire(timeout=PATIENCE)
+    rig.parked()
+    rig.clock.advance(LIMIT)
+    waiting.result(PATIENCE)
+    stuck.let_go()
+    rig.source.wait_for(2)
+    rig.parked()
+    assert rig.manager.force_refresh() == stuck.get("scripted")
+
+
+def test_a_look_that_hangs_costs_no_caller_its_time(make_rig: Callable[..., Rig], stuck: Stuck) -> None:
+    """The thread that is stuck in the storage is replaced, so that a caller's limit holds; then a token is had."""
+    rig = make_rig(storage=stuck)
+    rig.manager.get_token()
+    rig.parked()
+    stuck.hanging.add("get")
+    rig.clock.advance(300)
+    assert stuck.entered.acquire(timeout=PATIENCE)
+    rig.manager.invalidate_token()
+    (hasty,) = rig.ask(timeout=1.5)
+    assert stuck.entered.acquire(timeout=PATIENCE)
+    rig.parked()
+    rig.clock.advance(1.5)
+    assert isinstance(hasty.exception(PATIENCE), RenewalTimeoutError)
+    (patient,) = rig.ask(timeout=100)
+    rig.parked()
+    rig.clock.advance(LIMIT)
+    assert "token-2" == patient.result(PATIENCE).access_token
+
+
+def test_after_a_look_that_hangs_the_storage_is_left_alone(make_rig: Callable[..., Rig], stuck: Stuck) -> None:
+    """Once a look has had an attempt's time, callers have their token at once, and nobody looks again."""
+    rig = make_rig(storage=stuck)
+    rig.manager.get_token()
+    rig.parked()
+    stuck.hanging.add("get")
+    rig.clock.advance(300)
+    assert stuck.entered.acquire(timeout=PATIENCE)
+    rig.clock.advance(LIMIT)
+    assert "token-2" == rig.manager.force_refresh(timeout=5).access_token
+    rig.live(900)
+    assert not stuck.entered.acquire(blocking=False)

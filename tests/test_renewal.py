@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tokenkit import RenewalError
-from tokenkit._renewal import Attempt, Attempts, RenewalThread
+from tokenkit._renewal import Attempt, Attempts, Look, RenewalThread
 from tokenkit.testing import FakeClock
 
 
@@ -82,6 +82,20 @@ def test_a_lock_that_a_hung_one_holds_is_skipped() -> None:
     assert (True, True) == (second.skips_lock, attempts.request(32, 30).skips_lock)
     attempts.end(hung, 33)
     assert not attempts.request(34, 30).skips_lock
+
+
+def test_a_storage_that_a_hung_one_is_in_is_skipped() -> None:
+    """Also one that a look has not come back from in an attempt's time; it has lost its thread at once."""
+    attempts, thread = Attempts("service"), RenewalThread(Owner(), FakeClock(), "test")
+    hung = attempts.request(0, 30)
+    hung.start(0, 0, None)
+    hung.inside_storage = True
+    assert attempts.request(30, 30).skips_storage
+    attempts.end(hung, 31)
+    attempts.look = Look(thread, 60)
+    for now, skips in ((59, False), (60, True)):
+        attempts.current = None
+        assert (skips, True) == (attempts.request(now, 30).skips_storage, attempts.have_lost(thread))
 
 
 @pytest.mark.parametrize(

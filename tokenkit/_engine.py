@@ -252,6 +252,8 @@ class Engine:
             now = self._clock.monotonic()
             attempt = self._schedule.ahead(now)
             looks = attempt is None and self._schedule.should_look(now)
+            if looks:
+                self._schedule.begin_look(now, thread)
         if attempt is not None:
             self._run(attempt, thread)
         elif looks:
@@ -268,7 +270,11 @@ class Engine:
     def _look(self) -> None:
         with self._renewed:
             known, rejected = self.holding.known, self.holding.rejected
-        token = self._source.look(known, rejected)
+        try:
+            token = self._source.look(known, rejected)
+        finally:
+            with self._renewed:
+                self._schedule.attempts.look = None
         if token is None:
             return
         with self._renewed:

@@ -11,13 +11,13 @@ import math
 import queue
 import threading
 import weakref
-from typing import Protocol, final
+from typing import NamedTuple, Protocol, final
 
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError, RenewalError
 from tokenkit.tokens import Token
 
-__all__ = ["Attempt", "Attempts", "Renewable", "RenewalThread"]
+__all__ = ["Attempt", "Attempts", "Look", "Renewable", "RenewalThread"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,11 @@ class Attempt:
         "generation",
         "hangs_at",
         "holds_lock",
+        "inside_storage",
         "offered",
         "pick_up_by",
         "skips_lock",
+        "skips_storage",
         "started_at",
         "superseded",
         "supersedes",
@@ -52,10 +54,19 @@ class Attempt:
         "token",
     )
 
-    def __init__(self, now: float, limit: float, *, supersedes: bool = False, skips_lock: bool = False) -> None:
+    def __init__(
+        self,
+        now: float,
+        limit: float,
+        *,
+        supersedes: bool = False,
+        skips_lock: bool = False,
+        skips_storage: bool = False,
+    ) -> None:
         self._limit = limit  # seconds that it may take from its start
         self.supersedes = supersedes  # whether another hung when it was made
         self.skips_lock = skips_lock  # a hung predecessor of this process may hold the storage's lock for ever
+        self.skips_storage = skips_storage  # one of this process hangs inside the storage
         self.pick_up_by = now + _PICK_UP
         self.offered = False  # whether the thread has been told, or is known not to be had
         # Known from its start on:
@@ -71,6 +82,7 @@ class Attempt:
         self.cut_short = False  # by the time limit of the caller who led it: nobody else's failure
         # Written by the runner alone before it lands the attempt:
         self.holds_lock = False
+        self.inside_storage = False  # rather than with the source
         self.token: Token | None = None
         self.adopted = False
         self.error: AuthenticationError | None = None
@@ -122,6 +134,13 @@ class Attempt:
         return self.pick_up_by if self.unclaimed else self.hangs_at
 
 
+class Look(NamedTuple):
+    """The thread's look into the storage, which may hang as an attempt may."""
+
+    thread: RenewalThread
+    hangs_at: float
+
+
 @final
 class Attempts:
     """The attempt under way and those that hang. Guarded by the engine's lock; of one process alone."""
@@ -130,6 +149,7 @@ class Attempts:
         self._service_name = service_name
         self.current: Attempt | None = None  # under way, or requested and not yet begun
         self._abandoned: list[Attempt] = []  # hung, superseded, and not back yet
+        self.look: Look | None = None  # under way
 
     def under_way(self, now: float) -> Attempt | None:
         """Return the current attempt unless it hangs."""
@@ -147,9 +167,19 @@ class Attempts:
                 raise RenewalError(f"{_MOST_ABANDONED + 1} renewals of {self._service_name} hang; no other is started")
             hung.superseded = True
             self._abandoned.append(hung)
-        skips_lock = any(one.holds_lock for one in self._abandoned)
-        self.current = Attempt(now, limit, supersedes=hung is not None, skips_lock=skips_lock)
+        self.current = Attempt(
+            now,
+            limit,
+            supersedes=hung is not None,
+            skips_lock=any(one.holds_lock for one in self._abandoned),
+            skips_storage=self._has_hung_storage(now),
+        )
         return self.current
+
+    def _has_hung_storage(self, now: float) -> bool:
+        if self.look is not None and self.look.hangs_at <= now:
+            return True
+        return any(one.inside_storage for one in self._abandoned)
 
     @property
     def are_exhausted(self) -> bool:
@@ -157,8 +187,8 @@ class Attempts:
         return self.current is not None and len(self._abandoned) >= _MOST_ABANDONED
 
     def have_lost(self, thread: RenewalThread) -> bool:
-        """Return whether *thread* is stuck in one that was superseded."""
-        return any(one.thread is thread for one in self._abandoned)
+        """Return whether *thread* is stuck in one that was superseded, or busy with a look, which may be the same."""
+        return any(one is not None and one.thread is thread for one in (self.look, *self._abandoned))
 
     def end(self, attempt: Attempt, now: float) -> None:
         """Note that *attempt* has come back, superseded or not."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from tokenkit._holding import Holding
-from tokenkit._renewal import Attempt, Attempts
+from tokenkit._renewal import Attempt, Attempts, Look, RenewalThread
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
 from tokenkit.policy import RefreshPolicy
@@ -122,7 +122,11 @@ class Schedule:
         if now < self.holding.poll_at:
             return False
         self.holding.poll_at = now + self._policy.seconds("storage_poll")
-        return True
+        return self.attempts.look is None  # else another thread is stuck in one, and that is enough
+
+    def begin_look(self, now: float, thread: RenewalThread) -> None:
+        """Note that *thread* looks; it is lost until that is over."""
+        self.attempts.look = Look(thread, now + self._policy.seconds("refresh_request_timeout"))
 
     def next_change(self, now: float) -> float:
         """Return the moment at which the thread should look again, unless it is woken before."""

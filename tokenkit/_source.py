@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Protocol, final
 
 from tokenkit._asking import checked, wall_time
-from tokenkit._shared import Ask, Renewed, SharedToken, is_newer, is_spent, lock_patience
+from tokenkit._shared import Renewed, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import TokenEndpointError
@@ -26,7 +26,9 @@ class Renewing(Protocol):
     background: bool
     deadline: float
     skips_lock: bool
+    skips_storage: bool
     holds_lock: bool
+    inside_storage: bool
 
 
 @final
@@ -52,23 +54,25 @@ class SharedSource:
 
     def renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
         """Return a token to take the place of *known*, and not *rejected*; raise what the provider raised."""
+        if self._storage is None or attempt.skips_storage:
+            return Renewed(self._alone(attempt, known), False)
 
         def ask(previous: Token | None) -> Token:
-            return self._ask(attempt, previous)
+            attempt.inside_storage = False
+            try:
+                return self._ask(attempt, previous)
+            finally:
+                attempt.inside_storage = True
 
         def note_lock(held: bool) -> None:
             attempt.holds_lock = held
 
-        if self._storage is None:
-            return Renewed(self._alone(ask, known), False)
-        spends = known is not None and known.refresh_token is not None
-        left = attempt.deadline - self._clock.monotonic()
-        patience = lock_patience(self._policy.seconds("lock_timeout"), left, spends)
+        attempt.inside_storage = True  # until it lands, but for the source's time
         renewed = self._shared(self._storage, attempt.background).renew(
             known,
             ask,
             lambda stored: self._is_better(stored, known, rejected),
-            lock_timeout=None if attempt.skips_lock else patience,
+            lock_timeout=None if attempt.skips_lock else self._patience(attempt, known),
             held_was_saved=known is not None and known is self._saved,
             note_lock=note_lock,
         )
@@ -76,13 +80,18 @@ class SharedSource:
             self._saved = renewed.token
         return renewed
 
-    def _alone(self, ask: Ask, known: Token | None) -> Token:
+    def _patience(self, attempt: Renewing, known: Token | None) -> float:
+        left = attempt.deadline - self._clock.monotonic()
+        spends = known is not None and known.refresh_token is not None
+        return lock_patience(self._policy.seconds("lock_timeout"), left, spends)
+
+    def _alone(self, attempt: Renewing, known: Token | None) -> Token:
         try:
-            return ask(known)
+            return self._ask(attempt, known)
         except TokenEndpointError as error:
             if known is None or not is_spent(known, error, self._provider.service_name):
                 raise
-        return ask(None)
+        return self._ask(attempt, None)
 
     def look(self, known: Token | None, rejected: Token | None) -> Token | None:
         """Return a better token that another has stored, or None; never ask the provider."""
