@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from tokenkit.testing import FakeClock, LocalIdP
+from tokenkit.testing.http_server import HttpServer
 
 
 def get_token(idp, **fields):
@@ -31,6 +32,13 @@ def test_addresses_are_on_loopback(local_idp):
         local_idp.api_url,
         local_idp.api("/orders"),
     ]
+
+
+def test_it_listens_on_loopback_alone():
+    """The socket is bound to 127.0.0.1: no other machine gets in."""
+    server = HttpServer()
+    assert ("127.0.0.1", server.port) == server._listener.getsockname()
+    server._listener.close()
 
 
 def test_localhost_is_another_name_for_it():
