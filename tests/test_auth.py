@@ -87,12 +87,6 @@ def test_a_listener_hears_of_each_use(mint: Mint) -> None:
     assert 3 == len(heard)
 
 
-def test_requests_share_the_hook(manager: TokenManager) -> None:
-    """Nothing is allocated for a request: two with one token have the very same hook."""
-    auth = BearerAuth(manager)
-    assert prepare(auth).hooks["response"][0] is prepare(auth).hooks["response"][0]
-
-
 def test_one_object_serves_many_sessions_and_threads(manager: TokenManager, mint: Mint, api: Resource) -> None:
     """32 threads with a session each cost one token."""
     auth, statuses = BearerAuth(manager), []
