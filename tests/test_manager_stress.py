@@ -28,7 +28,7 @@ def _switch_often() -> Iterator[None]:
 
 
 class Counting(TokenProvider):
-    """Numbers its tokens, and notices when it is asked twice at once."""
+    """Numbers its tokens, takes a moment for each, and notices when it is asked for another in that."""
 
     service_name = "counting"
 
@@ -46,6 +46,7 @@ class Counting(TokenProvider):
             number = self.fetches
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
+        threading.Event().wait(0.002)
         now = datetime.now(timezone.utc)
         with self._lock:
             self.inside -= 1
