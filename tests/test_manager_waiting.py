@@ -7,9 +7,16 @@ from datetime import timedelta
 
 import pytest
 import requests
-from scripted import Rig, ask, outcomes
+from scripted import PATIENCE, Rig, ask, down, outcomes
 
-from tokenkit import ConfigurationError, FetchOptions, RefreshPolicy, RenewalStoppedError, RenewalTimeoutError
+from tokenkit import (
+    AuthenticationError,
+    ConfigurationError,
+    FetchOptions,
+    RefreshPolicy,
+    RenewalStoppedError,
+    RenewalTimeoutError,
+)
 from tokenkit.clock import SystemClock
 
 
@@ -103,6 +110,21 @@ def test_a_hung_source_keeps_nobody_beyond_the_limit(make_rig: Callable[..., Rig
             rig.manager.get_token(timeout=0.3)
         took.append(time.monotonic() - began)
     assert 0.3 <= min(took) <= 0.35
+    assert max(took) < 3
+
+
+def test_a_patient_synchronous_caller_skips_one_back_off(rig: Rig) -> None:
+    """It has its attempt at once, and if that fails it waits for the next like any other."""
+    rig.source.then(down(retry_after=10), down(retry_after=10))
+    with pytest.raises(AuthenticationError):
+        rig.manager.get_token()
+    rig.parked()
+    (waiting,) = rig.ask(timeout=30, options=FetchOptions(renew_synchronous=True, report_error=False))
+    rig.source.wait_for(2)
+    rig.parked(2)
+    assert 2 == rig.source.fetches
+    rig.clock.advance(10)
+    assert "token-3" == waiting.result(PATIENCE).access_token
 
 
 def test_a_required_renewal_joins_the_one_under_way(rig: Rig) -> None:
