@@ -3,18 +3,28 @@
 The table in the docs (how-to, requests) says what is the same and what differs.
 """
 
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource
+from protected import Mint, Reply, Resource, Seen, managed
 from raw_server import hangs, raw_server
-from requests.exceptions import Timeout
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException, Timeout
+from scripted import ask, outcomes
+from tls_server import tls_resource
 
 from tokenkit.clock import SystemClock
-from tokenkit.errors import AuthenticationError
+from tokenkit.contracts import FetchContext
+from tokenkit.errors import AuthenticationError, RenewalTimeoutError
+from tokenkit.fetchers.oauth2 import ClientCredentialsFetcher
 from tokenkit.manager import TokenManager
+from tokenkit.policy import RefreshPolicy
 from tokenkit.session import AuthorizedSession
+from tokenkit.testing import LocalIdP
+from tokenkit.tokens import Token
 
 clock = SystemClock()
 
@@ -72,6 +82,43 @@ def test_same_a_response_that_is_final_comes_as_it_is(session: AuthorizedSession
     assert b"no" == session.get(api.url).content
 
 
+def test_same_a_client_certificate_is_shown(manager: TokenManager, mint: Mint, tmp_path: Path) -> None:
+    """Mutual TLS, by requests' own ``cert``; on a new connection, too, when a rejected request is sent again."""
+    with tls_resource(tmp_path, mint, demanding=True) as api, AuthorizedSession(manager) as session:
+        with pytest.raises(RequestException):
+            session.get(api.secure, verify=api.trusted)
+        session.cert = api.cert
+        manager.get_token()
+        mint.revoke()
+        api.behave = lambda seen: hang_up(api.protect(seen))
+        assert 200 == session.get(api.secure, verify=api.trusted).status_code
+    assert [("https", "Bearer token-1"), ("https", "Bearer token-2")] == api.hops
+
+
+def hang_up(reply: Reply) -> Reply:
+    """Have the connection closed after *reply*."""
+    reply.headers["Connection"] = "close"
+    return reply
+
+
+def test_same_tokens_are_fetched_by_another_session() -> None:
+    """What is set on this one for the API, such as an adapter or a header, is not used to get a token."""
+    sent: list[str] = []
+
+    class Watching(HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, **options: object) -> requests.Response:  # type: ignore[override]
+            sent.append(str(request.url))
+            return super().send(request, **options)  # type: ignore[arg-type]
+
+    with LocalIdP() as idp:
+        source = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
+        with TokenManager(source) as manager, AuthorizedSession(manager) as session:
+            session.mount("http://", Watching())
+            session.headers["X-Own"] = "1"
+            assert 200 == session.get(f"{idp.url}/api/users").status_code
+        assert ([f"{idp.url}/api/users"], False) == (sent, "X-Own" in idp.last_request("token").headers)
+
+
 def test_same_closing_may_be_left_to_with(manager: TokenManager, api: Resource) -> None:
     """A session is a context manager."""
     with AuthorizedSession(manager) as session:
@@ -119,3 +166,42 @@ def test_differs_the_time_allowed_holds_while_an_answer_drips(session: Authorize
         with pytest.raises(Timeout):
             session.get(server.url, max_allowed_time=0.2)
     assert clock.monotonic() - began < 2
+
+
+def test_differs_one_renewal_serves_all(mint: Mint, api: Resource) -> None:
+    """There each thread that gets a 401 refreshes; here twenty that get one together cost one renewal."""
+    rejected = threading.Barrier(20)
+
+    def behave(seen: Seen) -> Reply:
+        reply = api.protect(seen)
+        if reply.status == 401:
+            rejected.wait(20)
+        return reply
+
+    api.behave = behave
+    with managed(mint, RefreshPolicy()) as manager, AuthorizedSession(manager) as session:
+        manager.get_token()
+        mint.revoke()
+        answers = outcomes(ask(lambda: session.get(api.url, timeout=30).status_code, 20))
+    assert ([200] * 20, 2) == (answers, mint.given)
+
+
+def test_differs_the_refresh_timeout_bounds_the_wait(mint: Mint, api: Resource) -> None:
+    """There it is the time-out of the refresh request; here the renewal goes on behind, and serves the next call."""
+    release = threading.Event()
+
+    def slowly(context: FetchContext | None = None) -> Token:
+        release.wait(20)
+        return Mint.fetch_token(mint, context)
+
+    mint.fetch_token = slowly  # type: ignore[method-assign]
+    with managed(mint) as manager, AuthorizedSession(manager, refresh_timeout=0.05) as session:
+        try:
+            with pytest.raises(Timeout) as caught:
+                session.get(api.url)
+        finally:
+            release.set()
+        manager.get_token()
+        assert 200 == session.get(api.url).status_code
+    assert isinstance(caught.value, RenewalTimeoutError)
+    assert ["Bearer token-1"] == api.tokens
