@@ -14,7 +14,7 @@ FLOORS = {
     2: ["policy", "options", "events", "codec", "contracts"],
     3: ["fetchers", "storage"],
     4: [
-        *["_asking", "_blueprint", "_checks", "_environment", "_execution", "_holding"],
+        *["_asking", "_blueprint", "_checks", "_environment", "_execution", "_flights", "_holding"],
         *["_renewal", "_schedule", "_schema", "_shared", "_source", "_steps"],
     ],
     5: ["pipeline", "_engine", "manager"],
@@ -45,7 +45,7 @@ BESIDE = {
     "_blueprint": ["_schema"],
     "_environment": ["_blueprint", "_schema"],
     "_source": ["_asking", "_shared"],
-    "_execution": ["_asking", "_shared", "_steps"],
+    "_execution": ["_asking", "_flights", "_shared", "_steps"],
     "manager": ["_engine"],
     "_holding": ["_asking", "_shared"],
     "_schedule": ["_holding", "_renewal"],

@@ -160,6 +160,51 @@ def test_a_storage_that_always_fails_costs_no_token(error: Exception) -> None:
     assert "user-3" == provider.refresh_token(Token("user-2")).access_token
 
 
+@pytest.mark.parametrize("slow", ["device", "app", "user"])
+@pytest.mark.parametrize("force_refresh", [False, True])
+def test_a_crowd_without_a_storage_costs_one_fetch_of_each_step(slow: str, force_refresh: bool) -> None:
+    """While the storage is down, threads that ask at once still share what is fetched; the next one fetches anew."""
+    c = chain(failing_storage())
+    gate = held_up(c, slow)
+    futures = ask(lambda: c.execute(force_refresh=force_refresh), 8)
+    assert gate.reached()
+    c.clock.wait_until_parked(7)
+    gate.release()
+    assert ({"user-1"}, (1, 1, 1)) == (set(outcomes(futures)), c.fetches)
+    assert ("user-2", (2, 2, 2)) == (c.execute(), c.fetches)
+
+
+def test_a_crowd_before_a_lock_that_hangs_costs_one_fetch() -> None:
+    """Those whose patience with the holder is over go on together, not each alone."""
+    storage = InMemoryTokenStorage()
+    c = chain(storage, lock_timeout=0.01)
+    gate = held_up(c, "user")
+    with storage.lock("user", 0):
+        futures = ask(c.execute, 8)
+        assert gate.reached()
+        c.clock.wait_until_parked(7)
+        gate.release()
+        assert {"user-1"} == set(outcomes(futures))
+    assert (1, 1, 1) == c.fetches
+
+
+def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
+    """Nearly as long as the call may take, since two who spend it may cost the session; without a limit nearly 30 s."""
+    limits: list[tuple[str, float]] = []
+    storage = WatchedStorage()
+    storage.before["lock"] = lambda *asked: limits.append(asked)
+    c = chain(storage, lock_timeout=0.5)
+    c.user.has_refresh_token = True
+    c.execute()
+    c.clock.advance(4000)
+    c.execute(timeout=20)
+    c.pipeline.invalidate_step("user")
+    c.execute()
+    c.pipeline.renew(c.user.token(3))
+    assert [0.5, 16, 25, 25] == [seconds for key, seconds in limits if key == "user"]
+    assert {0.5} == {seconds for key, seconds in limits if key != "user"}
+
+
 @pytest.mark.parametrize("call", ["get", "replace", "lock", "unlock"])
 def test_any_call_of_a_storage_may_fail(call: str) -> None:
     """Whichever call fails, a token comes."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import final
 
 from tokenkit._asking import as_token, as_token_error, wall_time
-from tokenkit._shared import SharedToken
+from tokenkit._flights import Flights
+from tokenkit._shared import SharedToken, lock_patience
 from tokenkit._steps import upstream_of, with_dependents
 from tokenkit.clock import Clock
-from tokenkit.contracts import FetchContext, TokenFetcher
+from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["Execution"]
+__all__ = ["Execution", "Places"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +31,28 @@ _UPSTREAM_ROUNDS = 3  # how often what is no longer good by then is fetched anew
 
 
 @final
+@dataclass(frozen=True)
+class Places:
+    """Where the threads and processes that run one pipeline's steps meet.
+
+    Args:
+        storage: Has the tokens, and the locks under which they are renewed.
+        keys: Of each step there, by name; asked for once, so that one execution locks, reads and writes one key.
+        flights: What this process's threads do with until the storage's lock is to be had again.
+    """
+
+    storage: TokenStorage
+    keys: Mapping[str, str]
+    flights: Flights
+
+
+@final
 class Execution:
     """Gets tokens of steps, each at most once while it is good. For one thread and one call.
 
     Args:
         steps: By name, in order.
-        shared: Gives a step's place in the storage.
+        places: Where the tokens are shared.
         clock: Judges expiry and the deadline.
         policy: Which cached token is still usable, and how long to wait for a step's lock.
         deadline: On the monotonic clock; no step is begun after it.
@@ -43,17 +61,18 @@ class Execution:
     def __init__(
         self,
         steps: Mapping[str, TokenFetcher],
-        shared: Callable[[TokenFetcher], SharedToken],
+        places: Places,
         clock: Clock,
         policy: RefreshPolicy,
         deadline: float,
     ) -> None:
         self._steps = steps
-        self._shared = shared
+        self._places = places
         self._clock = clock
         self._policy = policy
         self._deadline = deadline
         self._got: dict[str, Token] = {}
+        self._read: dict[str, Token] = {}  # what the storage had last, good or not
         self._cached: set[str] = set()  # of those, the ones that this run did not fetch itself
         self._distrusted: dict[str, Token] = {}  # not to be taken again, by step
 
@@ -74,20 +93,43 @@ class Execution:
 
     def _cached_token(self, step: TokenFetcher) -> Token | None:
         token = self._shared(step).read()
-        if token is None or not self._is_good(step, token):
+        if token is None:
+            return None
+        self._read[step.name] = token
+        if not self._is_good(step, token):
             return None
         self._cached.add(step.name)
         return token
 
     def _renewed_token(self, step: TokenFetcher) -> Token:
+        patience, is_locked = self._patience(step), False
+
+        def note_lock(held: bool) -> None:
+            nonlocal is_locked
+            is_locked = held
+
+        def ask(previous: Token | None) -> Token:
+            if is_locked:
+                return self._healed(step, previous)
+            return self._places.flights.join(
+                self._places.keys[step.name], lambda: self._healed(step, previous), is_good, patience=patience
+            )
+
+        def is_good(other: Token) -> bool:
+            return self._is_good(step, other)
+
         renewed = self._shared(step).renew(
-            self._distrusted.get(step.name),
-            lambda previous: self._healed(step, previous),
-            lambda stored: self._is_good(step, stored),
-            lock_timeout=min(self._policy.seconds("lock_timeout"), self._left(step)),
+            self._distrusted.get(step.name), ask, is_good, lock_timeout=patience, note_lock=note_lock
         )
         (self._cached.add if renewed.adopted else self._cached.discard)(step.name)
         return renewed.token
+
+    def _patience(self, step: TokenFetcher) -> float:
+        known = (self._distrusted.get(step.name), self._read.get(step.name))
+        spends = any(token is not None and token.refresh_token is not None for token in known)
+        lock_timeout = self._policy.seconds("lock_timeout")
+        attempt = max(lock_timeout, self._policy.seconds("refresh_request_timeout"))  # a call may have no limit
+        return lock_patience(lock_timeout, min(attempt, self._left(step)), spends)
 
     def _healed(self, step: TokenFetcher, previous: Token | None) -> Token:
         """Fetch the step; where its upstream was refused and came from the cache, once more with a new one."""
@@ -126,6 +168,9 @@ class Execution:
 
     def _still_has(self, name: str, token: Token) -> bool:
         return self._got.get(name) is token and not token.is_expired(wall_time(self._clock))
+
+    def _shared(self, step: TokenFetcher) -> SharedToken:
+        return SharedToken(self._places.storage, self._places.keys[step.name], self._clock, source=step.name)
 
     def _is_good(self, step: TokenFetcher, token: Token) -> bool:
         distrusted = self._distrusted.get(step.name)

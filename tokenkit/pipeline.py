@@ -14,8 +14,8 @@ from typing import final
 
 from tokenkit._asking import wall_time
 from tokenkit._checks import checked_seconds
-from tokenkit._execution import Execution
-from tokenkit._shared import SharedToken
+from tokenkit._execution import Execution, Places
+from tokenkit._flights import Flights
 from tokenkit._steps import digest, in_order, keys_of, with_dependents
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
@@ -41,7 +41,9 @@ class TokenFetchPipeline:
             tell no two tenants apart: give each tenant a prefix, or a storage.
         validate_dependencies: Check the steps here. False: at the first :meth:`execute`.
         clock: Judges expiry; the system's unless a test says otherwise.
-        lock_timeout: Seconds, or a timedelta, to wait for another who fetches a step, before fetching it too.
+        lock_timeout: Seconds, or a timedelta, to wait for another who fetches a step, before fetching it too. Where a
+            refresh token would be spent, which may be done once only, the wait is nearly as long as the call may take,
+            and nearly 30 s without a limit.
 
     Raises:
         ConfigurationError: There is no step, or a dependency is unknown, late or circular, or a name comes twice; it
@@ -69,6 +71,7 @@ class TokenFetchPipeline:
         self._prefix = cache_key_prefix
         self._clock = clock
         self._policy = RefreshPolicy(lock_timeout=lock_timeout)
+        self._flights = Flights(clock)
         self._by_name: Mapping[str, TokenFetcher] = {}  # empty until checked
         if validate_dependencies:
             self._checked()
@@ -149,12 +152,8 @@ class TokenFetchPipeline:
     def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
         seconds = checked_seconds("timeout", timeout)
         deadline = math.inf if seconds is None else self._clock.monotonic() + seconds
-        keys = keys_of(self._by_name, self._prefix)  # asked once, so that a call locks, reads and writes one key
-
-        def shared(step: TokenFetcher) -> SharedToken:
-            return SharedToken(self._storage, keys[step.name], self._clock, source=step.name)
-
-        run = Execution(self._by_name, shared, self._clock, self._policy, deadline)
+        places = Places(self._storage, keys_of(self._by_name, self._prefix), self._flights)
+        run = Execution(self._by_name, places, self._clock, self._policy, deadline)
         last = self._steps[-1]
         for name in stale:
             run.distrust(name, current if name == last.name else None)

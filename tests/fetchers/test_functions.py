@@ -120,7 +120,14 @@ def test_what_the_code_does_not_tell_makes_a_function_its_own(function: Callable
 def test_every_constant_counts() -> None:
     """Inner ones too: of tuples, sets and functions within the function."""
     functions = [
-        *(lambda: ("a", "b"), lambda: ("a", "c"), lambda x: x in {"a", 1}, lambda x: x in {"b", 1}, lambda: 1, lambda: True),
+        *(
+            lambda: ("a", "b"),
+            lambda: ("a", "c"),
+            lambda x: x in {"a", 1},
+            lambda x: x in {"b", 1},
+            lambda: 1,
+            lambda: True,
+        ),
         *(lambda: [one + "a" for one in "x"], lambda: [one + "b" for one in "x"], lambda: 1.0, lambda: b"1"),
     ]
     assert len(functions) == len({key(function) for function in functions})
