@@ -36,19 +36,23 @@ class RefreshPolicy:
     """How eagerly tokens are renewed. All durations are seconds, or timedeltas, which become seconds.
 
     Args:
-        lifetime_safe_fraction: The share of its lifetime after which a token is due.
+        lifetime_safe_fraction: The share of its lifetime after which a token is due; more than 0, at most 1.
         jitter: The largest share of its lifetime by which that moment is drawn forward at random; less than
-            ``lifetime_safe_fraction``, or some tokens would be due from the start.
-        expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime.
-        initial_safety_margin: A token found in the storage at the start with less left is due. None: as any other.
-        initial_retry_timeout: The back-off after a first failure.
+            ``lifetime_safe_fraction``, or some tokens would be due from the start. 0: nothing is drawn.
+        expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime. 0: it is
+            sent until it expires.
+        initial_safety_margin: A token found in the storage at the start with less left is due. None or 0: as any other.
+        initial_retry_timeout: The back-off after a first failure; more than 0.
         max_retry_timeout: The longest back-off; also that after a permanent refusal.
-        retry_timeout_exponent: What each further failure multiplies the back-off by.
-        refresh_request_timeout: How long one attempt may take in all, waiting for the storage's lock included.
-        lock_timeout: How long an attempt waits for the storage's lock before it goes on without.
+        retry_timeout_exponent: What each further failure multiplies the back-off by. 1: it does not grow.
+        refresh_request_timeout: How long one attempt may take in all, waiting for the storage's lock included; more
+            than 0.
+        lock_timeout: How long an attempt waits for the storage's lock before it goes on without. 0: it tries once.
+            Where a refresh token would be spent it waits longer, until shortly before its end.
         storage_poll: How often the thread looks into the storage for a newer token. 0: never.
-        min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal.
-        max_retries: How often a receiver lets one request try again.
+        min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal. 0: each
+            rejection may cost one.
+        max_retries: How often a receiver lets one request try again. 0: never.
 
     Raises:
         ConfigurationError: A value is not a finite number, or outside its range.

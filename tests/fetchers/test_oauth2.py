@@ -670,6 +670,7 @@ def test_a_wrong_argument_is_found_before_any_network(change: dict[str, Any], pr
         (JwtBearerFetcher, {"key": "k"}),
         (JwtBearerFetcher, {"token_url": None, "issuer": "i", "assertion": "a"}),
         (JwtBearerFetcher, {"assertion": "a", "assertion_lifetime": 0}),
+        (JwtBearerFetcher, {"assertion": "a", "assertion_lifetime": float("inf")}),
         (TokenExchangeFetcher, {"subject_token": ""}),
         (TokenExchangeFetcher, {"subject_token": "a", "actor_token_type": "jwt"}),
     ],

@@ -1,4 +1,4 @@
-"""Arguments that every fetcher takes: their checks, and values that may come from a function of the context."""
+"""Arguments that every fetcher takes: their checks, the sets they mean, and values from functions of the context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers._files import read_secret
 from tokenkit.tokens import Token
 
-__all__ = ["check_fields", "check_step", "check_texts", "check_words", "from_context", "token_text"]
+__all__ = [
+    "check_fields",
+    "check_step",
+    "check_texts",
+    "check_words",
+    "from_context",
+    "scope_words",
+    "token_text",
+    "value_set",
+]
 
 
 def check_step(name: object, depends_on: Sequence[str], ttl: timedelta | None) -> tuple[str, ...]:
@@ -62,6 +71,21 @@ def from_context(value: Any, context: FetchContext) -> Any:
     if not callable(value):
         return value
     return value(context) if takes_context(value) else value()
+
+
+def scope_words(scope: Any) -> Any:
+    """Return the set of *scope*'s words, whose order means nothing; a function as it is, and None for none."""
+    if callable(scope) or not scope:
+        return scope or None
+    return frozenset((scope if isinstance(scope, str) else " ".join(scope)).split())
+
+
+def value_set(value: Any) -> Any:
+    """Return the set of one string or several; a function as it is, and None for none."""
+    # Not split: an audience may have a space in it, and is then not the two that its words are.
+    if callable(value) or not value:
+        return value or None
+    return frozenset([value] if isinstance(value, str) else value)
 
 
 def token_text(value: Any, context: FetchContext, *, step_name: str) -> str:

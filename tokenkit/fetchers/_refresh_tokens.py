@@ -1,4 +1,4 @@
-"""Spending a refresh token, how long it lasts, and keeping it where an answer brings none (RFC 6749 section 6)."""
+"""Spending a refresh token, how long it lasts, keeping it, and what its end means (RFC 6749 section 6)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from tokenkit.clock import SystemClock
+from tokenkit.errors import TokenEndpointError
 from tokenkit.tokens import Token, positive_seconds
 
-__all__ = ["kept", "refresh_params", "seconds_left"]
+__all__ = ["kept", "refresh_params", "seconds_left", "sign_in_again"]
 
 _clock = SystemClock()
 
@@ -36,3 +37,19 @@ def kept(token: Token, before: Token) -> Token:
     if left is not None:
         extra["refresh_expires_in"] = int(left)  # counted from the new token's issue
     return replace(token, refresh_token=before.refresh_token, extra=extra)
+
+
+def sign_in_again(error: TokenEndpointError) -> TokenEndpointError:
+    """Return *error*, saying so where it means that the refresh token is no longer good."""
+    if not error.grant_refused:
+        return error
+    return TokenEndpointError(
+        f"{error.message}; the refresh token is no longer good: a person must sign in again",
+        status=error.status,
+        error=error.error,
+        error_description=error.error_description,
+        error_uri=error.error_uri,
+        step_name=error.step_name,
+        transient=error.transient,
+        retry_after=error.retry_after,
+    )

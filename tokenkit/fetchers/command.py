@@ -52,13 +52,16 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
     kubectl. When its time is over, or its output is too long, it is killed with all that it started. Known are the
     answers of OAuth 2.0, ``gcloud``, ``az``, kubectl credential plugins and AWS CodeArtifact.
 
+    Safe from any thread; each fetch runs a process of its own.
+
     Args:
         argv: The program and its arguments. Every user of the machine can see them: no place for a secret.
         name: The step's name.
         depends_on: The names of the steps whose tokens *env* reads from the context.
         ttl: A lifetime that overrides the answer's; None: the answer's, or that of a JWT, else for ever.
-        timeout: Seconds that the program may run; the context's ``timeout`` shortens it.
+        timeout: Seconds that the program may run, more than 0; the context's ``timeout`` shortens it.
         env: Further environment variables, or a function that returns them, called with the context if it takes one.
+            None: none.
         cwd: Where to run it; None: here.
         token_field: Where in the JSON the token is, as a dotted path; None: where the programs above have it.
         expiry_field: Where the expiry is, epoch seconds or ISO 8601 with an offset; None: likewise.

@@ -14,7 +14,7 @@ from urllib3.util import Retry
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
-from tokenkit.fetchers._arguments import check_fields, check_step, check_words, from_context
+from tokenkit.fetchers._arguments import check_fields, check_step, check_words, from_context, scope_words, value_set
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers._oauth_client import OAuthClient
@@ -49,32 +49,32 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     works.
 
     Args:
-        token_url: The token endpoint.
+        token_url: The token endpoint. None: the issuer's.
         issuer: The authorization server's identifier, in place of *token_url*: its metadata (RFC 8414 or OpenID
-            Connect Discovery) are read once and tell the endpoints.
+            Connect Discovery) are read once and tell the endpoints. None: *token_url* is given.
         revocation_url: The revocation endpoint, for :meth:`revoke`. None: the issuer's.
         introspection_url: The introspection endpoint, for :meth:`introspect`. None: the issuer's.
-        client_id: The client's identifier.
-        client_secret: Its password.
+        client_id: The client's identifier. None: no client is named, which only some grants allow.
+        client_secret: Its password. None: it has none.
         client_auth: 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt' (both with
             the extra ``[crypto]``), 'tls_client_auth' or 'self_signed_tls_client_auth' (with *cert*), or 'none'.
-        client_key: The private key, PEM, for 'private_key_jwt'.
-        client_key_id: Its ``kid``.
+        client_key: The private key, PEM, for 'private_key_jwt'. None: there is none.
+        client_key_id: Its ``kid``. None: none is sent.
         client_algorithm: Its algorithm; None: the usual one for the key.
         client_assertion_audience: The ``aud`` of the client's assertion; None: the token endpoint.
-        scope: Scopes, as one string or a sequence.
-        audience: For whom the token is to be, or several.
-        resource: Resource indicators (RFC 8707), one or several.
-        extra_params: Further parameters of the token request.
+        scope: Scopes, as one string or a sequence. None: the server decides.
+        audience: For whom the token is to be, or several. None: the server decides.
+        resource: Resource indicators (RFC 8707), one or several. None: none is sent.
+        extra_params: Further parameters of the token request. None: none.
         name: The step's name.
         depends_on: The names of the steps whose tokens are read from the context.
         ttl: A lifetime that overrides the answer's; None believes the answer.
-        timeout: As for :class:`~tokenkit.fetchers.http.HttpTokenFetcher`, and so the following.
+        timeout: Seconds, more than 0, as for :class:`~tokenkit.fetchers.http.HttpTokenFetcher`; so the following.
         verify: Whether to check certificates, or a path of trusted ones.
-        cert: A client certificate.
-        proxies: Proxies by scheme.
-        session: A session of yours to use instead of one of its own.
-        retries: Further tries.
+        cert: A client certificate. None: none.
+        proxies: Proxies by scheme. None: those of the environment.
+        session: A session of yours to use. None: one of its own.
+        retries: Further tries after what may pass, or a policy. None: two; 0: none.
         allow_insecure: Whether ``http://`` may go beyond this machine.
 
     Raises:
@@ -174,9 +174,9 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             "grant": self.grant,
             "server": self.token_url or self._server,
             "client": self.client_id,
-            "scope": _words(self.scope),
-            "audience": _values(self.audience),
-            "resource": _values(self.resource),
+            "scope": scope_words(self.scope),
+            "audience": value_set(self.audience),
+            "resource": value_set(self.resource),
             "extra": self.extra_params or {},
             "subject": self._subject(),
         }
@@ -190,6 +190,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             TransportError: No answer came.
             TokenEndpointError: The endpoint refused.
             MalformedResponseError: The answer is not a bearer token.
+            ConfigurationError: A key cannot sign, or the extra ``[crypto]`` is not installed.
         """
         known = FetchContext() if context is None else context
         return self._ask(lambda url: {"grant_type": self.grant, **self._grant_params(url, known)}, known)
@@ -212,7 +213,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
 
         Args:
             token: What this fetcher returned, or one token as a string.
-            timeout: Seconds for all of it; None: each request has its own limit.
+            timeout: Seconds for all of it. None: each request has its own limit; 0: none is sent.
 
         Raises:
             ConfigurationError: The revocation endpoint is not known.
@@ -229,7 +230,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
 
         Args:
             token: What this fetcher returned, or one token as a string.
-            timeout: Seconds for all of it; None: each request has its own limit.
+            timeout: Seconds for all of it. None: each request has its own limit; 0: none is sent.
 
         Raises:
             ConfigurationError: The introspection endpoint is not known.
@@ -285,16 +286,3 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         except AuthenticationError as error:
             error.step_name = self.name
             raise
-
-
-def _words(scope: Any) -> Any:
-    if callable(scope) or not scope:
-        return scope or None
-    return frozenset((scope if isinstance(scope, str) else " ".join(scope)).split())
-
-
-def _values(value: Any) -> Any:
-    # Not split: an audience may have a space in it, and is then not the two that its words are.
-    if callable(value) or not value:
-        return value or None
-    return frozenset([value] if isinstance(value, str) else value)

@@ -50,6 +50,7 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
         method: The HTTP method. GET and HEAD send the data in the query, which servers, proxies and urllib3's DEBUG
             log can see: not for secrets.
         request_headers: Header fields, or a function that returns them, called with the context if it takes one.
+            None: none.
         request_data: Parameters, likewise. A sequence as a value repeats its name.
         content_type: 'form' or 'json'.
         ttl: A lifetime that overrides the answer's; None believes the answer.
@@ -57,10 +58,10 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
             however slowly the answer drips. A single number is a limit for each of the three. The context's
             ``timeout`` shortens them all and ends the retries.
         verify: As for requests: whether to check certificates, or a path of trusted ones.
-        cert: A client certificate, as for requests.
+        cert: A client certificate, as for requests; None: none.
         proxies: Proxies by scheme, as for requests. None: those of the environment.
-        session: A session of yours to use instead; it is neither closed nor changed. The limit on one try then
-            covers the body only, and retries of its adapters come on top, also for refresh tokens.
+        session: A session of yours to use; it is neither closed nor changed. The limit on one try then covers the
+            body only, and retries of its adapters come on top, also for refresh tokens. None: one of its own.
         retries: Further tries after 408, 429, 500, 502 to 504 and connection failures, with back-off, jitter and
             ``Retry-After``. None: two; 0: none; an ``urllib3.util.Retry`` is taken as it is (mind its
             ``allowed_methods``, which leave out POST).

@@ -38,23 +38,23 @@ def introspect(
     retries: int | Retry | None = None,
     allow_insecure: bool = False,
 ) -> dict[str, Any]:
-    """Return what the authorization server says about *token* (RFC 7662 section 2.2).
+    """Return what the authorization server says about *token* (RFC 7662 section 2.2). Safe from any thread.
 
     Args:
         token: Any token of that server.
         client_id: The client that asks.
-        client_secret: Its password.
+        client_secret: Its password. None: it has none.
         introspection_url: Where to ask. None: the issuer's metadata tell.
-        issuer: The authorization server's identifier, in place of *introspection_url*.
+        issuer: The authorization server's identifier, in place of *introspection_url*. None: that one is given.
         client_auth: How the client authenticates, as for the OAuth 2.0 fetchers; so all that follow.
-        client_key: Its private key.
-        client_key_id: The key's ``kid``.
-        timeout: Seconds (connect, read); one try takes at most their sum.
+        client_key: Its private key. None: it has none.
+        client_key_id: The key's ``kid``. None: none is sent.
+        timeout: Seconds (connect, read), more than 0; one try takes at most their sum.
         verify: Whether to check certificates, or a path of trusted ones.
-        cert: A client certificate.
-        proxies: Proxies by scheme.
-        session: A session of yours to use.
-        retries: Further tries.
+        cert: A client certificate. None: none.
+        proxies: Proxies by scheme. None: those of the environment.
+        session: A session of yours to use; it is not closed. None: one for this call.
+        retries: Further tries after what may pass, or a policy. None: two; 0: none.
         allow_insecure: Whether ``http://`` may go beyond this machine.
 
     Returns:
@@ -92,23 +92,23 @@ def revoke(
     retries: int | Retry | None = None,
     allow_insecure: bool = False,
 ) -> None:
-    """Tell the authorization server that *token* is no longer needed (RFC 7009).
+    """Tell the authorization server that *token* is no longer needed (RFC 7009). Safe from any thread.
 
     Args:
         token: One token as a string, or a :class:`Token`, whose refresh token goes first.
         client_id: The client that the token was issued to.
-        client_secret: Its password.
+        client_secret: Its password. None: it has none.
         revocation_url: Where to say so. None: the issuer's metadata tell.
-        issuer: The authorization server's identifier, in place of *revocation_url*.
+        issuer: The authorization server's identifier, in place of *revocation_url*. None: that one is given.
         client_auth: How the client authenticates, as for the OAuth 2.0 fetchers; so all that follow.
-        client_key: Its private key.
-        client_key_id: The key's ``kid``.
-        timeout: Seconds (connect, read); one try takes at most their sum.
+        client_key: Its private key. None: it has none.
+        client_key_id: The key's ``kid``. None: none is sent.
+        timeout: Seconds (connect, read), more than 0; one try takes at most their sum.
         verify: Whether to check certificates, or a path of trusted ones.
-        cert: A client certificate.
-        proxies: Proxies by scheme.
-        session: A session of yours to use.
-        retries: Further tries.
+        cert: A client certificate. None: none.
+        proxies: Proxies by scheme. None: those of the environment.
+        session: A session of yours to use; it is not closed. None: one for this call.
+        retries: Further tries after what may pass, or a policy. None: two; 0: none.
         allow_insecure: Whether ``http://`` may go beyond this machine.
 
     Raises:

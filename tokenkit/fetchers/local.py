@@ -29,7 +29,7 @@ __all__ = [
 @final
 @dataclass(eq=False, repr=False)
 class StaticTokenFetcher(SecretKeeper, TokenFetcher):
-    """Returns the token it was given, for as long as that is valid.
+    """Returns the token it was given, for as long as that is valid. Safe from any thread.
 
     Args:
         token: A :class:`Token`, or an access token as a string.
@@ -63,6 +63,11 @@ class StaticTokenFetcher(SecretKeeper, TokenFetcher):
         return f"<StaticTokenFetcher {self.name!r}>"
 
     def fetch(self, context: FetchContext | None = None) -> Token:
+        """Return the token.
+
+        Raises:
+            AuthenticationError: It is expired.
+        """
         assert isinstance(self.token, Token)
         token = self.token.with_ttl(self.ttl)
         if token.is_expired():
@@ -118,7 +123,7 @@ class CallableTokenFetcher(TokenFetcher):
 @final
 @dataclass(eq=False, repr=False)
 class EnvTokenFetcher(TokenFetcher):
-    """Returns the token in an environment variable, read at each fetch.
+    """Returns the token in an environment variable, read at each fetch. Safe from any thread.
 
     Where the token is a JWT, its ``exp`` claim says when it expires.
 
@@ -174,14 +179,14 @@ class FileTokenFetcher(TokenFetcher):
 
     The file is read at each fetch, by its name, so that a swapped link is followed. A manager looks again every
     *reread* seconds, behind its callers, and keeps the token it has where the file is missing for a moment. Where the
-    token is a JWT, its ``exp`` claim says when it expires.
+    token is a JWT, its ``exp`` claim says when it expires. Safe from any thread.
 
     Args:
         path: The file. It holds the token and nothing else but white space.
         name: The step's name.
         depends_on: The names of steps to fetch first.
         ttl: A lifetime, counted from each fetch; None: the token's own, where it is a JWT, else for ever.
-        reread: Seconds, or a timedelta, after which a manager looks again.
+        reread: Seconds, or a timedelta, after which a manager looks again; more than 0.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -228,7 +233,9 @@ class FileTokenFetcher(TokenFetcher):
 @final
 @dataclass(eq=False, repr=False)
 class StoredTokenFetcher(TokenFetcher):
-    """Returns the token that another program keeps in a storage. It only reads, and does not close the storage.
+    """Returns the token that another program keeps in a storage, which it only reads, and does not close.
+
+    Safe from any thread, as storages are.
 
     Args:
         storage: Where the token is.

@@ -6,6 +6,7 @@ is :class:`~tokenkit.fetchers.grant.OAuth2Fetcher`'s.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, TokenEndpointError
 from tokenkit.fetchers._arguments import from_context, token_text
 from tokenkit.fetchers._client_auth import signed_jwt
+from tokenkit.fetchers._refresh_tokens import sign_in_again
 from tokenkit.fetchers.grant import OAuth2Fetcher
 from tokenkit.tokens import Token
 
@@ -112,7 +114,7 @@ class RefreshTokenFetcher(OAuth2Fetcher):
         """
         if self._newest(context) == self._refused:
             known = "the endpoint has refused this refresh token"
-            raise _sign_in_again(TokenEndpointError(known, error="invalid_grant", step_name=self.name))
+            raise sign_in_again(TokenEndpointError(known, error="invalid_grant", step_name=self.name))
         try:
             token = super().fetch(context)
         except TokenEndpointError as error:
@@ -121,9 +123,16 @@ class RefreshTokenFetcher(OAuth2Fetcher):
             return self._remember(token, context)
         if failure.error == "invalid_grant":
             self._refused = self._newest(context)
-        raise _sign_in_again(failure)
+        raise sign_in_again(failure)
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
+        """Spend the refresh token of *current*; without one, fetch.
+
+        Raises:
+            TokenEndpointError: The endpoint refused. With ``error='invalid_grant'``, that refresh token is not sent a
+                second time, not by :meth:`fetch` either.
+            AuthenticationError: As for other grants.
+        """
         try:
             token = super().refresh(current, context)
         except TokenEndpointError as error:
@@ -161,15 +170,16 @@ class JwtBearerFetcher(OAuth2Fetcher):
     assertion's here, so *token_url* must be given.
 
     Further args:
-        assertion: A finished assertion: a string, a path to read at each try, or a function. Instead of a key.
+        assertion: A finished assertion: a string, a path to read at each try, or a function. None: one is made with
+            *key*; only one of the two may be given.
         issuer: The ``iss`` of the assertion to be made. None: *client_id*.
-        subject: Its ``sub``.
-        key: The private key, PEM, that signs it; or a shared secret, with *algorithm*.
-        key_id: Its ``kid``.
+        subject: Its ``sub``, which *key* needs.
+        key: The private key, PEM, that signs it; or a shared secret, with *algorithm*. None: *assertion* is given.
+        key_id: Its ``kid``. None: none is sent.
         algorithm: Its algorithm; None: the usual one for the key.
         assertion_audience: Its ``aud``; None: *token_url*.
-        assertion_claims: Further claims.
-        assertion_lifetime: Seconds until it expires.
+        assertion_claims: Further claims. None: none.
+        assertion_lifetime: Seconds until it expires, more than 0; rounded up to whole ones.
     """
 
     assertion: _TokenSource | None = None
@@ -192,8 +202,8 @@ class JwtBearerFetcher(OAuth2Fetcher):
             raise ConfigurationError("give either assertion, or key with issuer and subject")
         if self.key is not None and not (self.subject and (self.issuer or self.client_id)):
             raise ConfigurationError("key needs subject, and issuer or client_id, to make an assertion")
-        if not self.assertion_lifetime > 0:
-            raise ConfigurationError("assertion_lifetime must be more than 0 seconds")
+        if not 0 < self.assertion_lifetime < math.inf:
+            raise ConfigurationError("assertion_lifetime must be a number of seconds, more than 0")
         super().__post_init__()
 
     @property
@@ -236,8 +246,8 @@ class TokenExchangeFetcher(OAuth2Fetcher):
             (such as a Kubernetes projected token), or a function.
         subject_token_type: Its type: a URI, or one of 'access_token', 'refresh_token', 'id_token', 'jwt', 'saml1',
             'saml2'.
-        actor_token: The token of the acting party, likewise.
-        actor_token_type: Its type; with *actor_token* only.
+        actor_token: The token of the acting party, likewise. None: there is none.
+        actor_token_type: Its type; with *actor_token* only. None: 'access_token'.
         requested_token_type: The type wanted, likewise; None: the server decides.
     """
 
@@ -282,19 +292,3 @@ class TokenExchangeFetcher(OAuth2Fetcher):
 
 def _type_uri(name: str) -> str:
     return name if ":" in name else f"urn:ietf:params:oauth:token-type:{name}"
-
-
-def _sign_in_again(error: TokenEndpointError) -> TokenEndpointError:
-    """Return *error*, saying so where it means that the refresh token is no longer good."""
-    if not error.grant_refused:
-        return error
-    return TokenEndpointError(
-        f"{error.message}; the refresh token is no longer good: a person must sign in again",
-        status=error.status,
-        error=error.error,
-        error_description=error.error_description,
-        error_uri=error.error_uri,
-        step_name=error.step_name,
-        transient=error.transient,
-        retry_after=error.retry_after,
-    )
