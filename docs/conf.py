@@ -1,5 +1,7 @@
 """Build the manual: sphinx-build -W docs OUTPUT."""
 
+from typing import Any
+
 import tokenkit
 
 project = "tokenkit"
@@ -19,3 +21,32 @@ autodoc_typehints = "signature"
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Further args", "params_style")]
 napoleon_use_rtype = False
+
+# A link of a docstring that leads nowhere is an error. Types in signatures may be another project's or an internal
+# alias, and a module's first lines may name a module that is not shown.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:class", r"(?!tokenkit\.).*|tokenkit\.(.*\.)?_.*|tokenkit\.testing\.(addresses|_storage_locks)\..*"),
+    (r"py:mod", r"tokenkit\.(fetchers|contrib|(.*\.)?_.*)"),
+    (r"py:(exc|meth)", r"(requests|cryptography)\..*|close"),
+]
+
+_hidden: list[str] = []
+
+
+def _hide(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    _hidden.clear()
+    if what in ("attribute", "data", "property"):
+        _hidden.extend(lines)
+        lines.clear()
+
+
+def _show(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    lines.extend(_hidden)
+    _hidden.clear()
+
+
+def setup(app: Any) -> None:
+    """Keep napoleon (priority 500) from taking what a property says before a colon for its type."""
+    app.connect("autodoc-process-docstring", _hide, priority=400)
+    app.connect("autodoc-process-docstring", _show, priority=600)

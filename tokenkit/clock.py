@@ -2,7 +2,7 @@
 
 Two clocks are told apart. Wall time says when a token expires and may be stepped by an operator or by NTP.
 Monotonic time measures durations and deadlines inside one process and never leaves it. Everything that waits
-does so through a :class:`Clock`, so that a test can drive it with :class:`tokenkit.testing.FakeClock`.
+does so through a :class:`Clock`, so that a test can drive it with :class:`~tokenkit.testing.clock.FakeClock`.
 """
 
 from __future__ import annotations

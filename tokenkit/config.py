@@ -39,7 +39,8 @@ def from_env(prefix: str = "TOKENKIT") -> TokenManager:
     """Return the manager that environment variables describe: the same keys, in capitals, after *prefix*.
 
     Secrets are read at each fetch, as those of :func:`from_config` are, so a variable must stay set. ``NAME_FILE`` in
-    place of a secret's ``NAME`` is the path of a file that holds it. The same as :meth:`TokenManager.from_env`.
+    place of a secret's ``NAME`` is the path of a file that holds it. The same as
+    :meth:`TokenManager.from_env <tokenkit.manager.TokenManager.from_env>`.
 
     Args:
         prefix: What the variables' names begin with, before an underscore. Each one must be known.

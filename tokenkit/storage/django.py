@@ -45,7 +45,7 @@ class DjangoCacheTokenStorage(TokenStorage):
     The lock is a lease by ``cache.add`` on Redis and memcached. Elsewhere ``add`` is not atomic, so it is a file lock,
     which holds between the processes of one user on one host. Comparing and changing is done under a second lock of
     the same kind, because a cache has no such operation: a process that is suspended for more than 10 seconds inside
-    a change could undo another's. Use :class:`~tokenkit.storage.RedisTokenStorage` where that matters.
+    a change could undo another's. Use :class:`~tokenkit.storage.redis.RedisTokenStorage` where that matters.
 
     A memcached may evict an entry at any time, which costs a fetch, and a sign-in where only a refresh token could
     fetch. A ``DatabaseCache`` takes part in the caller's transaction: give it a database alias of its own, or a
@@ -127,7 +127,10 @@ class DjangoCacheTokenStorage(TokenStorage):
 
     @contextmanager
     def lock(self, key: str, timeout: float) -> Iterator[None]:
-        """Hold *key*'s lock; on Redis and memcached it is a lease. See :meth:`TokenStorage.lock`."""
+        """Hold *key*'s lock; on Redis and memcached it is a lease.
+
+        See :meth:`~tokenkit.contracts.TokenStorage.lock`.
+        """
         name = self._lock_name(key)
         if self._caches.has_atomic_add():
             hold = self._cache_locks.hold(name, timeout, math.ceil(self._lease))

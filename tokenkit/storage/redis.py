@@ -121,7 +121,10 @@ class RedisTokenStorage(TokenStorage):
 
     @contextmanager
     def lock(self, key: str, timeout: float) -> Iterator[None]:
-        """Hold *key*'s lock, which is a lease of *lock_lease* seconds. See :meth:`TokenStorage.lock`."""
+        """Hold *key*'s lock, which is a lease of *lock_lease* seconds.
+
+        See :meth:`~tokenkit.contracts.TokenStorage.lock`.
+        """
         pid, owner = os.getpid(), secrets.token_hex(16)
         wait = max(0.0, timeout)
         lock = self._call("making a lock", lambda client: self._lock(client, key))

@@ -1,8 +1,7 @@
 """A real identity provider for tests: sockets, threads and grants, on 127.0.0.1 and nowhere else.
 
-:class:`LocalIdP` is the face of four parts: :mod:`~tokenkit.testing.authority` knows which token is good,
-:mod:`~tokenkit.testing.endpoints` what a path answers, :mod:`~tokenkit.testing.faults` what goes wrong, and
-:mod:`~tokenkit.testing.traffic` what came in.
+:class:`LocalIdP` is the face of four parts: ``authority`` knows which token is good, ``endpoints`` what a path answers,
+``faults`` what goes wrong, and ``traffic`` what came in.
 """
 
 from __future__ import annotations
@@ -52,7 +51,8 @@ class LocalIdP(Settings, Addresses):
     part: ``token:jwt-bearer``), ``api:orders/1``.
 
     Args:
-        lifetime: See :class:`~tokenkit.testing.settings.Settings`, as for the next three; all can be set later, too.
+        lifetime: Seconds that tokens live. It and the next three are attributes as well, to be set at any time,
+            with ``lifetimes`` and ``latencies`` by endpoint: see :class:`~tokenkit.testing.settings.Settings`.
         latency: Seconds before every answer.
         rotate_refresh_tokens: Whether a refresh token can be spent once only.
         issue_refresh_tokens: Where refresh tokens are issued.
@@ -148,7 +148,7 @@ class LocalIdP(Settings, Addresses):
             client_id: Whom it is issued to.
             kind: What it is good for: ``access``, ``refresh``, ``device`` or ``app``.
             scope: Space-separated scopes, or None.
-            lifetime: Seconds; None: :attr:`lifetime`.
+            lifetime: Seconds; None: that of all tokens.
         """
         lifetime = self.lifetime if lifetime is None else lifetime
         issued = self._authority.issue(kind, lifetime, subject=subject, client_id=client_id, scope=scope)

@@ -14,12 +14,12 @@ __all__ = ["fake_clock", "local_idp"]
 
 @pytest.fixture
 def local_idp() -> Iterator[LocalIdP]:
-    """A running :class:`~tokenkit.testing.LocalIdP` of the test's own, stopped after it."""
+    """A running :class:`~tokenkit.testing.idp.LocalIdP` of the test's own, stopped after it."""
     with LocalIdP() as idp:
         yield idp
 
 
 @pytest.fixture
 def fake_clock() -> FakeClock:
-    """A :class:`~tokenkit.testing.FakeClock` of the test's own."""
+    """A :class:`~tokenkit.testing.clock.FakeClock` of the test's own."""
     return FakeClock()
