@@ -1,6 +1,7 @@
 """What the manual shows, runs."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,17 @@ import pages
 import pytest
 import source
 
+from tokenkit import from_config
+from tokenkit._toml import tables_of
+from tokenkit.cli import main
+from tokenkit.testing import LocalIdP
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.rst"))]
 LOCKS = re.compile(r"threading\.(R?Lock|Condition|Semaphore)\(|PerProcess\(threading")
 LOCKING = [m for m in source.modules() if LOCKS.search(m.path.read_text("utf-8"))]
-# Not Python: the README's lines for a shell are run by .ci/run, figures and files are only shown.
+CONFIGURATION = REPOSITORY / "docs" / "howto" / "configuration.rst"
+# Not Python: the README's lines for a shell are run by .ci/run, what they say of `tokenkit` below.
 SHOWN = {"sh", "text", "toml", "ini"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -54,6 +61,37 @@ def test_a_page_includes_only_examples(page: Path) -> None:
     wrong = [path for path in pages.included(page) if examples not in path.parents]
     assert [] == wrong
     assert [] == [path for path in pages.included(page) if not path.is_file()]
+
+
+def code(page: Path, language: str) -> str:
+    """Return all blocks of *page* in *language*, one after the other."""
+    return "".join(block.code for block in pages.blocks(page) if block.language == language)
+
+
+@each_page
+def test_the_tables_of_a_page_make_managers(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that the manual shows is one that is accepted."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = tmp_path / "tokens.toml"
+    path.write_text(code(page, "toml"), encoding="utf-8")
+    for name in tables_of(path):
+        from_config(path, name).close()
+
+
+def test_the_commands_of_the_manual_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], local_idp: LocalIdP
+) -> None:
+    """Each line for ``tokenkit`` does what it should with the file that the same page shows."""
+    local_idp.add_client("orders-worker", "secret")
+    for name, value in {"ORDERS_SECRET": "secret", "XDG_CACHE_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    shown = code(CONFIGURATION, "toml").replace("https://idp.example.com/token", local_idp.token_url)
+    Path("tokens.toml").write_text(shown, encoding="utf-8")
+    commands = [shlex.split(line.partition(" | ")[0], comments=True) for line in code(CONFIGURATION, "sh").splitlines()]
+    assert {"check", "show", "token"} == {command[1] for command in commands}
+    for _tokenkit, *arguments in commands:
+        assert 0 == main(arguments), capsys.readouterr().err
 
 
 def test_docstrings_have_no_example_that_nobody_runs() -> None:
