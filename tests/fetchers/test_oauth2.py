@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import needs
 import pytest
+import responses
 
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import (
@@ -593,6 +595,30 @@ def test_a_fetcher_introspects_its_token(idp: LocalIdP) -> None:
     source = client(idp, introspection_url=idp.introspect_url)
     assert source.introspect(source.fetch())["active"] is True
     assert source.introspect("nobody's", timeout=5)["active"] is False
+
+
+@responses.activate
+def test_revoking_two_tokens_takes_no_longer_than_one() -> None:
+    """The second request has the time that the first one left."""
+
+    def dawdle(_request: object) -> tuple[int, dict[str, str], str]:
+        time.sleep(0.1)
+        return 200, {}, ""
+
+    responses.add_callback("POST", "https://idp.example/revoke", dawdle)
+    source = ClientCredentialsFetcher(**{**GOOD, "revocation_url": "https://idp.example/revoke"})
+    source.revoke(Token("a", refresh_token="r"), timeout=30)
+    first, second = (call.request.req_kwargs["timeout"][1] for call in responses.calls)
+    assert second < first - 0.09
+
+
+@pytest.mark.parametrize("method", ["revoke", "introspect"])
+def test_no_time_to_ask_the_server_asks_it_nothing(idp: LocalIdP, method: str) -> None:
+    """As for a fetch."""
+    source = client(idp, revocation_url=idp.revoke_url, introspection_url=idp.introspect_url)
+    with pytest.raises(TransportError, match="no time was left"):
+        getattr(source, method)("x", timeout=0)
+    assert [] == idp.requests
 
 
 def test_an_endpoint_that_is_not_known_is_a_matter_of_configuration(idp: LocalIdP) -> None:

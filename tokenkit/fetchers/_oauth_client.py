@@ -90,11 +90,13 @@ class OAuthClient:
 
     def revoke(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> None:
         """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first."""
+        end = None if context.timeout is None else _clock.monotonic() + context.timeout
         values = {"": token} if isinstance(token, str) else _values(token)
         for hint, value in values.items():
             if value:
                 data = {"token": value, **({"token_type_hint": hint} if hint else {})}
-                self._post_form("revocation_endpoint", data, context, step_name)
+                left = None if end is None else max(0.0, end - _clock.monotonic())
+                self._post_form("revocation_endpoint", data, FetchContext(context, timeout=left), step_name)
 
     def introspect(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> dict[str, Any]:
         """Return what the server says about *token* (RFC 7662)."""
