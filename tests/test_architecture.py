@@ -149,10 +149,32 @@ def test_rules_have_no_threads_and_no_sockets(module: source.Module) -> None:
     assert set() == roots & {"threading", "socket", "ssl", "subprocess", "http", "queue", "time"}
 
 
-def test_only_the_clock_reads_time() -> None:
-    """Whoever waits or measures is given a Clock; only a Token without `now` asks the wall."""
-    users = [m.name for m in MODULES for dotted, _ in m.imports() if dotted.split(".")[0] == "time"]
-    assert {"clock", "tokens"} == {name for name in users if not name.startswith("testing")}
+# A token judged without `now` asks the wall at that moment: it is a value, and has no clock to be given.
+READS_TIME = {"clock", "tokens"}
+NOW = {"now", "utcnow", "today"}  # of datetime and date
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.name.startswith("testing")], ids=lambda m: m.name)
+def test_only_the_clock_reads_time(module: source.Module) -> None:
+    """Whoever waits or measures is given a Clock."""
+    imported = {dotted for dotted, _ in module.imports() if dotted.split(".")[0] == "time"}
+    named = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    assert module.name in READS_TIME or set() == imported | (named & NOW)
+
+
+def test_what_reads_time_does_so() -> None:
+    """No module is excused that has no use for it."""
+    assert {m.name for m in MODULES for dotted, _ in m.imports() if dotted == "time"} >= READS_TIME
+
+
+@each_module
+def test_a_module_has_one_logger(module: source.Module) -> None:
+    """It is made once, at the top, under the module's own name, so that users can switch each one on or off."""
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    made = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith("getLogger")]
+    assert made in ([], ["logging.getLogger(__name__)"])
+    at_top = [ast.unparse(node) for node in module.tree.body if isinstance(node, ast.Assign)]
+    assert [f"logger = {one}" for one in made] == [one for one in at_top if "getLogger" in one]
 
 
 @each_module
@@ -192,6 +214,34 @@ def test_a_test_states_its_fact(path: Path) -> None:
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     tests = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
     assert [] == [test.name for test in tests if not ast.get_docstring(test)]
+
+
+# The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
+SLEEPS = {
+    "fetchers/test_oauth2.py": (1, "a server that takes its time"),
+    "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
+    "processes/herd.py": (1, "a client at work"),
+    "processes/test_hosts.py": (4, "another program's start, a user who reads, idle time of the host"),
+    "servers/sharing.py": (1, "a client at work"),
+    "servers/test_batches.py": (1, "a client at work"),
+    "shared/daemons.py": (1, "another program's start"),
+    "shared/forked.py": (1, "for threads that have asked for the interpreter's own lock"),
+    "shared/programs.py": (1, "another program's start"),
+    "storage/test_redis.py": (1, "another program's start"),
+    "test_manager_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),
+}
+
+
+def test_no_test_sleeps_until_a_thread_is_there() -> None:
+    """Threads are waited for; the few sleeps are for what cannot be, and each is known."""
+    here, found = Path(__file__).parent, {}
+    for path in here.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        nodes = list(ast.walk(ast.parse(text))) if "sleep" in text else []
+        assert [] == [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module == "time"], path
+        if count := sum(isinstance(n, ast.Call) and ast.unparse(n.func) == "time.sleep" for n in nodes):
+            found[path.relative_to(here).as_posix()] = count
+    assert found == {name: count for name, (count, _) in SLEEPS.items()}
 
 
 def test_floors_are_numbered_without_a_gap() -> None:
