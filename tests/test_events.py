@@ -74,6 +74,23 @@ def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
     assert ["listener _Broken raised ValueError"] == caplog.messages
 
 
+class _Interrupted(TokenListener):
+    def token_refresh(self, event: TokenEvent) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_in_a_listener_is_the_callers(caplog: pytest.LogCaptureFixture) -> None:
+    """It goes on to the caller on whose thread it came; on the renewal thread there is nobody, and it is logged."""
+    announcer = Announcer("billing", [_Interrupted(), recorder := _Recorder()])
+    with pytest.raises(KeyboardInterrupt):
+        announcer.tell("token_refresh", "success")
+    announcer.tell("token_refresh", "success", background=True)
+    assert ([True], ["listener _Interrupted raised KeyboardInterrupt"]) == (
+        [one.background for one in recorder.heard],
+        caplog.messages,
+    )
+
+
 @pytest.mark.parametrize(
     ("listeners", "hears"), [([], False), ([_Recorder()], False), ([_Recorder(), _HitCounter()], True)]
 )

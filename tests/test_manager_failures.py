@@ -137,6 +137,18 @@ def test_retry_after_raises_the_back_off(rig: Rig) -> None:
     assert 90 == backed_off(rig)
 
 
+@pytest.mark.parametrize(("failure", "back_off"), [(down(retry_after=50), 50), (refused(), 60)])
+def test_an_error_tells_when_to_come_back(rig: Rig, failure: AuthenticationError, back_off: float) -> None:
+    """Its retry_after is what remains until the source is asked again, whether or not the endpoint gave a time."""
+    rig.source.then(failure)
+    (first,) = outcomes(rig.ask())
+    rig.advance(40)
+    (later,) = outcomes(rig.ask())
+    assert (back_off, back_off - 40) == (first.retry_after, later.retry_after)
+    rig.advance(later.retry_after)
+    assert "token-2" == rig.manager.get_token().access_token
+
+
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -5, "soon", True, None])
 def test_a_senseless_retry_after_is_ignored(rig: Rig, seconds: object) -> None:
     """A source's own idea of that number cannot break the back-off."""
@@ -164,6 +176,21 @@ def test_a_synchronous_renewal_skips_the_back_off(rig: Rig) -> None:
         rig.manager.get_token()
     assert 2 == rig.source.fetches
     assert "token-3" == rig.manager.force_refresh().access_token
+
+
+def test_a_synchronous_call_starts_a_requested_renewal(rig: Rig) -> None:
+    """It gets the current token, and the renewal that the back-off put off starts behind it."""
+    rig.manager.get_token()
+    rig.source.then(down(retry_after=50))
+    rig.manager.request_renewal()
+    rig.source.wait_for(2)
+    rig.parked()
+    assert "token-1" == rig.manager.get_token().access_token
+    assert ("token-1", 2) == (rig.manager.get_token(options=FetchOptions()).access_token, rig.source.fetches)
+    assert "token-1" == rig.manager.get_token(options=NOW).access_token
+    rig.source.wait_for(3)
+    rig.parked()
+    assert "token-3" == rig.manager.get_token().access_token
 
 
 def test_a_required_renewal_alone_respects_the_back_off(rig: Rig) -> None:

@@ -2,7 +2,10 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 import pytest
 from scripted import PATIENCE, Ears, Rig, ask, down, outcomes
@@ -10,6 +13,26 @@ from scripted import PATIENCE, Ears, Rig, ask, down, outcomes
 from tokenkit import AuthenticationError, RenewalTimeoutError
 from tokenkit.clock import SystemClock
 from tokenkit.events import TokenEvent
+from tokenkit.storage import InMemoryTokenStorage
+
+
+@contextmanager
+def interrupted_in(function: str) -> Iterator[None]:
+    """Raise KeyboardInterrupt at the next call of that function of the engine's, as a signal may at any call."""
+    parts = ("_engine.py", "_schedule.py", "_renewal.py")
+
+    def trace(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == function and Path(frame.f_code.co_filename).name in parts:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        sys.settrace(before)
 
 
 @pytest.fixture
@@ -32,6 +55,40 @@ def test_others_wait_for_the_leader(led: Rig) -> None:
     led.parked(49)
     gate.release()
     assert ({"token-1"}, 1) == ({token.access_token for token in outcomes(futures)}, led.source.fetches)
+
+
+def test_closing_waits_for_a_leader(make_rig: Callable[..., Rig]) -> None:
+    """What it brings is still stored and held; only then are the source and the storage closed."""
+    storage = InMemoryTokenStorage()
+    rig = make_rig(background=False, storage=storage)
+    gate = rig.source.hang()
+    (leader,) = rig.ask()
+    assert gate.reached()
+    (closing,) = ask(rig.manager.close)
+    rig.parked()
+    assert (False, 0) == (closing.done(), rig.source.closed)
+    gate.release()
+    closing.result(PATIENCE)
+    assert ("token-1", 1) == (storage.get("scripted").access_token, rig.source.closed)
+    assert leader.exception(PATIENCE) is None
+
+
+def test_closing_waits_for_a_leader_no_longer_than_its_grace(led: Rig) -> None:
+    """A source that hangs does not keep the program."""
+    gate = led.source.hang()
+    led.ask()
+    assert gate.reached()
+    (closing,) = ask(lambda: led.manager.close(grace=5))
+    led.parked()
+    led.clock.advance(5)
+    closing.result(PATIENCE)
+    assert 1 == led.source.closed
+
+
+def test_a_source_that_closes_its_manager_does_not_wait_for_itself(led: Rig) -> None:
+    """Its own attempt is not one to wait for."""
+    led.source.then(lambda *_: led.manager.close() or led.source.token())
+    assert "token-1" == led.manager.get_token().access_token
 
 
 def test_others_share_the_leaders_failure(led: Rig) -> None:
@@ -157,6 +214,31 @@ def test_a_caller_leads_while_the_interpreter_shuts_down(rig: Rig, monkeypatch: 
     assert threading.current_thread() is rig.source.asked[0].thread
 
 
+def test_a_caller_takes_over_from_a_thread_frozen_by_the_shutdown(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A daemon thread never runs again then: nobody waits for its fetch, or for the storage's lock that it holds."""
+    rig = make_rig(storage=InMemoryTokenStorage())
+    gate = rig.source.hang()
+    rig.manager.request_renewal()
+    assert gate.reached()
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    assert ("token-2", []) == (rig.manager.get_token(timeout=1).access_token, caplog.messages)
+    assert threading.current_thread() is rig.source.asked[1].thread
+
+
+def test_a_caller_takes_over_what_a_frozen_thread_was_offered(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt that it has not begun yet is not waited for either."""
+    rig = make_rig(ears=(choke := Choke()))
+    rig.manager.get_token()
+    rig.manager.request_renewal(invalidate=True)
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    assert "token-2" == rig.manager.get_token(timeout=1).access_token
+    choke.let_go.set()
+
+
 class Choke(Ears):
     """Keeps the thread that tells it of a token until it is let go."""
 
@@ -224,6 +306,32 @@ def test_an_interrupted_leader_lands_its_attempt(led: Rig, interrupt: type[BaseE
     assert interrupt.__name__ in str(others[0].exception())
     led.clock.advance(60)
     assert "token-2" == led.manager.get_token().access_token
+
+
+@pytest.mark.parametrize("function", ["is_mine", "_land", "land", "end"])
+def test_an_attempt_interrupted_while_it_lands_lands(led: Rig, function: str) -> None:
+    """Its token is held, and the leader is not taken for a source that calls back."""
+    with interrupted_in(function):
+        led.manager.get_token()
+    assert ("token-1", "token-2") == (led.manager.get_token().access_token, led.manager.force_refresh().access_token)
+
+
+@pytest.mark.parametrize("function", ["_offer", "_wait", "_run", "may_start", "start"])
+def test_a_caller_interrupted_elsewhere_leaves_a_manager_that_works(led: Rig, function: str) -> None:
+    """Whatever it was about to do, the next caller does."""
+    with interrupted_in(function):
+        led.manager.get_token()
+    led.clock.advance(60)
+    assert "token-" in led.manager.force_refresh().access_token
+
+
+@pytest.mark.parametrize("function", ["_offer", "_wait"])
+def test_an_interrupt_before_the_thread_is_told_is_made_up_for(rig: Rig, function: str) -> None:
+    """The next renewal is on a thread."""
+    with interrupted_in(function):
+        rig.manager.get_token()
+    rig.manager.get_token(timeout=0.5)
+    assert "tokenkit scripted" == rig.source.asked[0].thread.name
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from scripted import AllEars, Rig, down
 
-from tokenkit import RefreshPolicy, Token, TokenManager
+from tokenkit import AuthenticationError, RefreshPolicy, Token, TokenManager
 from tokenkit.clock import Clock
 from tokenkit.fetchers import StaticTokenFetcher
 
@@ -85,6 +85,20 @@ def test_eight_threads_never_wait_for_a_due_token(make_rig: Callable[..., Rig]) 
         set(rig.ears.results("cache_hit")),
         len(rig.ears.results("cache_hit")),
     )
+
+
+def test_a_source_may_ask_for_the_token_that_it_replaces(rig: Rig) -> None:
+    """It gets the current one while that is good, due or not; where it would wait for itself it is told so."""
+    got: list[object] = []
+
+    def ask_back(*_: object) -> Token:
+        got.append(rig.manager.get_token().access_token)
+        return rig.source.token(9)
+
+    rig.manager.get_token()
+    rig.source.then(ask_back)
+    rig.advance(0.95 * HOUR)
+    assert (["token-1"], "token-9") == (got, rig.manager.get_token().access_token)
 
 
 def test_an_expired_token_is_never_handed_out(rig: Rig) -> None:
@@ -179,6 +193,23 @@ def test_a_request_may_come_first(rig: Rig) -> None:
     rig.source.wait_for(1)
     rig.parked()
     assert ("token-1", "token-1") == (rig.manager.current.access_token, rig.manager.get_token(0).access_token)
+
+
+def test_a_request_in_the_back_off_has_a_thread(make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there was none so far, as after a fork, it is started: the renewal comes when the back-off is over."""
+    rig = make_rig()
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    rig.source.then(down(retry_after=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(AuthenticationError):
+            rig.manager.get_token()
+    rig.manager.request_renewal()
+    rig.advance(5)
+    assert ("token-2", 2) == (rig.manager.current.access_token, rig.source.fetches)
 
 
 def test_a_request_that_invalidates_makes_callers_wait(rig: Rig) -> None:

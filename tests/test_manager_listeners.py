@@ -136,3 +136,49 @@ def test_a_listener_may_ask_for_a_token(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(ears=Asking(), background=False)
     assert "token-1" == rig.manager.get_token().access_token
     assert ["token-1"] == got
+
+
+IN_AN_ATTEMPT = ["token_acquire", "cache_refresh", "cache_store", "token_refresh", "token_lifetime"]
+
+
+def interrupting(name: str) -> Ears:
+    """Return a listener in whose method of that name Ctrl-C is pressed, once."""
+    interrupts = iter([KeyboardInterrupt()])
+
+    def interrupt(event: TokenEvent) -> None:
+        for one in interrupts:
+            raise one
+
+    ears = Ears()
+    setattr(ears, name, interrupt)
+    return ears
+
+
+@pytest.mark.parametrize("name", IN_AN_ATTEMPT)
+def test_an_interrupt_in_a_listener_costs_no_token(make_rig: Callable[..., Rig], name: str) -> None:
+    """It reaches the caller who leads, after the token has landed and was stored."""
+    storage = InMemoryTokenStorage()
+    rig = make_rig(ears=interrupting(name), background=False, storage=storage)
+    with pytest.raises(KeyboardInterrupt):
+        rig.manager.get_token()
+    assert "token-1" == rig.manager.current.access_token == storage.get("scripted").access_token
+    assert (rig.manager.current, 1) == (rig.manager.get_token(), rig.source.fetches)
+
+
+@pytest.mark.parametrize("name", IN_AN_ATTEMPT)
+def test_an_interrupt_in_a_listener_costs_no_thread(make_rig: Callable[..., Rig], name: str) -> None:
+    """On the renewal thread it is logged: the caller has a token, and the next renewal is on the same thread."""
+    rig = make_rig(ears=interrupting(name), storage=InMemoryTokenStorage())
+    assert "token-1" == rig.manager.get_token().access_token
+    assert "token-2" == rig.manager.force_refresh().access_token
+    assert 1 == len({one.thread for one in rig.source.asked})
+
+
+def test_an_interrupt_in_a_listener_of_a_failure_reaches_the_caller(make_rig: Callable[..., Rig]) -> None:
+    """The attempt lands as failed, and the caller who leads hears Ctrl-C rather than the failure."""
+    rig = make_rig(ears=interrupting("token_acquire"), background=False)
+    rig.source.then(down(retry_after=5))
+    with pytest.raises(KeyboardInterrupt):
+        rig.manager.get_token()
+    with pytest.raises(AuthenticationError, match="down"):
+        rig.manager.get_token()

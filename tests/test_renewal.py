@@ -14,14 +14,14 @@ from tokenkit.testing import FakeClock
 class Owner:
     """Does nothing but count, and say how long to nap."""
 
-    def __init__(self, *naps: float | Exception | None) -> None:
+    def __init__(self, *naps: float | BaseException | None) -> None:
         self.naps = list(naps)
         self.ticks = 0
 
     def tick(self, thread: RenewalThread) -> float | None:
         self.ticks += 1
         nap = self.naps.pop(0) if self.naps else 1000.0
-        if isinstance(nap, Exception):
+        if isinstance(nap, BaseException):
             raise nap
         return nap
 
@@ -159,14 +159,17 @@ def test_the_thread_naps_a_minute_at_most(fake_clock: FakeClock) -> None:
     assert 4 == owner.ticks
 
 
-def test_the_thread_survives_what_its_owner_raises(fake_clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [ValueError, SystemExit])
+def test_the_thread_survives_what_its_owner_raises(
+    fake_clock: FakeClock, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+) -> None:
     """It logs the type, waits a second and goes on."""
-    owner = Owner(ValueError("secret"), 5.0)
+    owner = Owner(kind("secret"), 5.0)
     started(owner, fake_clock)
     fake_clock.wait_until_parked()
     fake_clock.advance(1)
     fake_clock.wait_until_parked()
-    assert (2, True, False) == (owner.ticks, "ValueError" in caplog.text, "secret" in caplog.text)
+    assert (2, True, False) == (owner.ticks, kind.__name__ in caplog.text, "secret" in caplog.text)
 
 
 def test_the_thread_ends_with_its_owner(fake_clock: FakeClock) -> None:

@@ -394,9 +394,9 @@ def _putting(shared: Shared, theirs: Token, ours: Token) -> Callable[[], Token]:
         (8, 1, 10, True),  # all but a fifth
         (2, 1, 3, True),  # all but one second
         (10, 10, 12, True),  # the policy's, where that is longer
-        (0.5, 10, 0.5, True),
+        (3, 10, 4, True),  # time for one request at least
+        (0.25, 10, 0.5, True),  # or half of what there is
         (0, 10, -1, True),  # late already
-        (0, 0, 1, True),
     ],
 )
 def test_a_lock_is_waited_for_longer_where_a_refresh_token_would_be_spent(

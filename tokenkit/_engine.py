@@ -14,13 +14,12 @@ import threading
 import weakref
 from typing import final
 
-from tokenkit._asking import as_token_error, wall_time
+from tokenkit._asking import wall_time
 from tokenkit._forks import PerProcess
 from tokenkit._renewal import Attempt, RenewalThread
 from tokenkit._schedule import Call, Schedule
 from tokenkit._source import SharedSource
 from tokenkit.clock import Clock
-from tokenkit.errors import AuthenticationError
 from tokenkit.events import Announcer
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
@@ -86,15 +85,17 @@ class Engine:
         """Return a usable token: the held one at once, else one that is waited for until *timeout* is over."""
         self.enter_process()
         with self._renewed:
-            self._refuse_reentry_locked()
             now = self._clock.monotonic()
             snapshot = self.holding.usable(now)
             after = self.holding.generations if options.renew_required else -1
             missing = "renew_required" if snapshot else "expired" if self.holding.snapshot else "absent"
             hit = snapshot is not None and not options.renew_required
-            ahead = self._schedule.ahead(now) if hit and self._background else None
+            if not hit:
+                self._schedule.refuse_reentry()
+            ahead = self._schedule.ahead(now, options.renew_synchronous) if hit and self._background else None
         if snapshot is not None and hit:
-            self._offer(ahead)
+            if ahead is not None and not ahead.offered:
+                self._offer()
             self._announcer.tell("cache_hit", "due" if now >= snapshot.due_at else "fresh")
             return snapshot.token
         self._announcer.tell("cache_miss", missing)
@@ -105,11 +106,10 @@ class Engine:
         self.enter_process()
         with self._renewed:
             self.holding.wanted = True
-            ahead = self._schedule.ahead(self._clock.monotonic())
-            thread = self._thread
-        self._offer(ahead)
-        if thread is not None:
-            thread.wake()
+            self._schedule.ahead(self._clock.monotonic())
+            stopped = self._schedule.stopped
+        if not stopped:
+            self._offer()  # in the back-off there is nothing to offer yet, but somebody must be there when it is over
 
     def invalidate(self, rejected: Token | None, *, counted: bool, trusted: bool = False) -> bool:
         """Give up the token held, as :meth:`Holding.give_up` says; return False where it is too young for that."""
@@ -131,12 +131,18 @@ class Engine:
             thread.wake()
 
     def join(self, grace: float) -> None:
-        """Wait at most *grace* seconds for the thread's end."""
+        """Wait at most *grace* seconds for the thread's end, and for an attempt that a caller leads."""
         self.enter_process()
+        if sys.is_finalizing():
+            return  # no other thread runs any more
+        deadline = self._clock.monotonic() + grace
         with self._renewed:
             thread = self._thread
         if thread is not None:
             thread.join(grace)
+        with self._renewed:
+            while self._schedule.attempts.are_led_elsewhere and (left := deadline - self._clock.monotonic()) > 0:
+                self._clock.wait(self._renewed, left)
 
     # Waiting
 
@@ -149,7 +155,7 @@ class Engine:
             if found.offered:
                 self._run(found, None, until=call.deadline)
             else:
-                self._offer(found)
+                self._offer()
 
     def _pursue_locked(self, call: Call) -> Token | Attempt:
         """Wait for a token; return early with an attempt that *call*'s thread has to offer or to run itself."""
@@ -160,39 +166,27 @@ class Engine:
                 return found
             self._clock.wait(self._renewed, found - now)
 
-    def _refuse_reentry_locked(self) -> None:
-        if self._schedule.attempts.is_inside():
-            raise RuntimeError(f"the source of {self._name} called back into the manager that is asking it")
-
     # Attempts
 
-    def _offer(self, attempt: Attempt | None) -> None:
-        """Hand *attempt* to the thread, starting one if there is none; where none is to be had, a caller leads."""
-        if attempt is None or attempt.offered:
-            return
-        with self._renewed:
-            attempt.offered = True
-            thread = self._thread
-            is_new = thread is None or thread.has_ended or self._schedule.attempts.have_lost(thread)
-            if not self._background or sys.is_finalizing():
-                thread, is_new = None, False
-            elif is_new:
-                thread = self._thread = RenewalThread(self, self._clock, f"tokenkit {self._name}")
-            if thread is None:
-                attempt.pick_up_by = -math.inf
-        if thread is not None and not is_new:
-            thread.wake()
-        elif thread is not None:
-            self._start(thread, attempt)
-
-    def _start(self, thread: RenewalThread, attempt: Attempt) -> None:
+    def _offer(self) -> None:
+        """Have the thread see to what there is, starting one if need be; where none is to be had, a caller leads."""
+        possible = self._background and not sys.is_finalizing()
+        new: RenewalThread | None = None
         try:
-            thread.start()  # without the lock: it waits until the new thread runs
+            with self._renewed:
+                self._schedule.attempts.offer(to_thread=possible)
+                thread = self._thread
+                if possible and (thread is None or thread.has_ended or self._schedule.attempts.have_lost(thread)):
+                    thread = new = self._thread = RenewalThread(self, self._clock, f"tokenkit {self._name}")
+            if new is not None:
+                new.start()  # without the lock: it waits until the new thread runs
+            elif thread is not None:
+                thread.wake()
         except BaseException as error:  # one that may not have started would be waited for, for ever
             with self._renewed:
-                if self._thread is thread:
+                if new is not None and self._thread is new:
                     self._thread = None
-                attempt.pick_up_by = -math.inf
+                self._schedule.attempts.offer(to_thread=False)
                 self._renewed.notify_all()
             if not isinstance(error, RuntimeError):  # no more threads, or the interpreter is shutting down
                 raise
@@ -201,25 +195,20 @@ class Engine:
         """Run *attempt*, unless another thread does: fetch with no lock held, then land, or its waiters would hang."""
         try:
             with self._renewed:
-                if attempt is not self._schedule.attempts.current or not attempt.unclaimed:
+                if not self._schedule.may_start(attempt):
                     return
                 attempt.start(self._clock.monotonic(), self.holding.generations, thread, until)
                 known, rejected = self.holding.known, self.holding.rejected
-            if attempt.supersedes:
+            if attempt.supersedes and not sys.is_finalizing():
                 logger.warning("a renewal of %s hangs; another one starts beside it", self._name)
-            self._fetch(attempt, known, rejected)
+            self._source.run(attempt, known, rejected)
         finally:
-            if attempt.is_mine:
-                self._land(attempt)
-
-    def _fetch(self, attempt: Attempt, known: Token | None, rejected: Token | None) -> None:
-        try:
-            attempt.token, attempt.adopted, _ = self._source.renew(attempt, known, rejected)
-        except Exception as error:
-            attempt.error = as_token_error(error)
-        except BaseException as error:  # KeyboardInterrupt while a caller leads: it is his, the failure is everyone's
-            attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
-            if not attempt.background:
+            try:
+                if attempt.is_mine:
+                    self._land(attempt)
+            except BaseException:  # Ctrl-C, perhaps before it had landed: nobody else would do it
+                if attempt.is_mine:
+                    self._land(attempt)
                 raise
 
     def _land(self, attempt: Attempt) -> None:

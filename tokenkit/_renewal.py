@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import queue
+import sys
 import threading
 import weakref
 from typing import NamedTuple, Protocol, final
@@ -43,6 +44,7 @@ class Attempt:
         "hangs_at",
         "holds_lock",
         "inside_storage",
+        "interrupt",
         "offered",
         "pick_up_by",
         "skips_lock",
@@ -86,6 +88,7 @@ class Attempt:
         self.token: Token | None = None
         self.adopted = False
         self.error: AuthenticationError | None = None
+        self.interrupt: BaseException | None = None  # from a listener, for the caller who leads
         self._runner: int | None = None
 
     def start(self, now: float, generation: int, thread: RenewalThread | None, until: float = math.inf) -> None:
@@ -127,7 +130,8 @@ class Attempt:
 
     def needs_caller(self, now: float, deadline: float) -> bool:
         """Whether a caller must see to it: offer it to the thread, or run it, time permitting, as no thread does."""
-        return self.unclaimed and (not self.offered or self.pick_up_by <= now < deadline)
+        nobody_comes = self.pick_up_by <= now or sys.is_finalizing()
+        return self.unclaimed and (not self.offered or (nobody_comes and now < deadline))
 
     def next_change(self) -> float:
         """Return the moment at which a waiter should look again, unless it is notified before."""
@@ -152,8 +156,24 @@ class Attempts:
         self.look: Look | None = None  # under way
 
     def under_way(self, now: float) -> Attempt | None:
-        """Return the current attempt unless it hangs."""
-        return self.current if self.current is not None and now < self.current.hangs_at else None
+        """Return the current attempt unless it hangs, or froze with its thread when the interpreter began to end."""
+        one = self.current
+        if one is None or now >= one.hangs_at or (sys.is_finalizing() and not (one.unclaimed or one.is_mine)):
+            return None
+        return one
+
+    def offer(self, *, to_thread: bool) -> None:
+        """Note that the thread is told of the current attempt; where there is none, a caller leads at once."""
+        if self.current is not None:
+            self.current.offered = True
+            if not to_thread:
+                self.current.pick_up_by = -math.inf
+
+    @property
+    def are_led_elsewhere(self) -> bool:
+        """Whether another thread than the calling one leads the current attempt, and no renewal thread."""
+        one = self.current
+        return one is not None and not (one.unclaimed or one.background or one.is_mine)
 
     def request(self, now: float, limit: float) -> Attempt:
         """Make the next attempt; one that hangs is superseded by it.
@@ -260,6 +280,6 @@ class RenewalThread:
             return None
         try:
             return owner.tick(self)
-        except Exception as error:  # whatever happens, callers must not lose their thread
+        except BaseException as error:  # whatever happens, callers must not lose their thread
             logger.error("the renewal thread goes on after %s", type(error).__name__)
             return 1.0

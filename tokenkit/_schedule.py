@@ -50,6 +50,11 @@ class Schedule:
 
     # For callers
 
+    def refuse_reentry(self) -> None:
+        """Raise a RuntimeError where the calling thread runs an attempt, for which it would wait itself."""
+        if self.attempts.is_inside():
+            raise RuntimeError(f"the source of {self._name} called back into the manager that is asking it")
+
     def consult(self, call: Call, now: float) -> Token | Attempt | float:
         """Say how *call* is to go on.
 
@@ -68,7 +73,7 @@ class Schedule:
             return snapshot.token
         if self.stopped:
             raise RenewalStoppedError(f"the token manager of {self._name} is stopped")
-        self._report(call)
+        self._report(call, now)
         attempt = call.joined = self._joinable(call, now)
         if attempt is not None and attempt.needs_caller(now, call.deadline):
             return attempt
@@ -78,13 +83,13 @@ class Schedule:
         until = self.holding.retry_at if attempt is None else attempt.next_change()
         return min(until, call.deadline)
 
-    def _report(self, call: Call) -> None:
+    def _report(self, call: Call, now: float) -> None:
         """Raise the failure of the attempt that *call* waited for, if it has failed."""
         if call.joined is None or not call.joined.has_failed:
             return
         call.skip_back_off = False  # it has had the attempt that it asked for
         if call.report_error and call.joined.error is not None:
-            raise self._own(call.joined.error)
+            raise self._own(call.joined.error, now)
 
     def _joinable(self, call: Call, now: float) -> Attempt | None:
         """Return the attempt to wait for; None where the back-off allows none yet and *call* waits for that."""
@@ -93,27 +98,34 @@ class Schedule:
             return attempt
         if now < self.holding.retry_at and not call.skip_back_off:
             if call.report_error and self.holding.failure is not None:
-                raise self._own(self.holding.failure)
+                raise self._own(self.holding.failure, now)
             return None
         return self.attempts.request(now, call.limit)
 
-    def _own(self, error: AuthenticationError) -> AuthenticationError:
+    def _own(self, error: AuthenticationError, now: float) -> AuthenticationError:
         # One instance raised in two threads would mix their tracebacks.
         own = own_copy(error)
         own.service_name = own.service_name or self._name
+        own.retry_after = max(0.0, self.holding.retry_at - now)  # not what the endpoint said then, but what is left
         own.__cause__ = error.__cause__ or error
         return own
 
     # For the thread, and for callers who need not wait
 
-    def ahead(self, now: float) -> Attempt | None:
-        """Return the attempt that should be begun although no caller waits for it, if there is one."""
+    def ahead(self, now: float, skip_back_off: bool = False) -> Attempt | None:
+        """Return the attempt that should be begun although no caller waits for it, if there is one.
+
+        Args:
+            now: The monotonic time.
+            skip_back_off: Begin one that was requested even if the back-off puts it off.
+        """
         if self.stopped:
             return None
         attempt = self.attempts.under_way(now)
         if attempt is not None:
             return attempt if attempt.unclaimed else None
-        if now < self.holding.renew_at() or self.attempts.are_exhausted:
+        at_once = skip_back_off and self.holding.wanted
+        if (now < self.holding.renew_at() and not at_once) or self.attempts.are_exhausted:
             return None
         return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"))
 
@@ -139,7 +151,11 @@ class Schedule:
             wake_at = max(attempt.hangs_at, now + _LOOK_AGAIN)
         return min(wake_at, self.holding.poll_at)
 
-    # Landing
+    # Running one
+
+    def may_start(self, attempt: Attempt) -> bool:
+        """Return whether *attempt* is still to be run, and by nobody yet."""
+        return attempt is self.attempts.current and attempt.unclaimed and not self.stopped
 
     def land(self, attempt: Attempt, now: float) -> bool:
         """Take in what *attempt* has brought; return whether its token is held now."""

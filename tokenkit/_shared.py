@@ -16,15 +16,19 @@ from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageLockTimeoutError, TokenEndpointError, TokenKitError
 from tokenkit.tokens import Token
 
-__all__ = ["Ask", "Renewed", "SharedToken", "is_newer", "is_spent", "lock_patience"]
+__all__ = ["Ask", "Renewed", "Report", "SharedToken", "is_newer", "is_spent", "lock_patience"]
 
 logger = logging.getLogger(__name__)
 
 Ask = Callable[[Token | None], Token]
 """Asks the source: to refresh the given token, or for a first one where there is none."""
+Report = Callable[[str, str, float], None]
+"""Told the name of a :class:`~tokenkit.events.TokenListener` method, a result and seconds."""
 _Judge = Callable[[Token], bool]
 _STORE_TRIES = 3
-_RESERVE = (1.0, 5.0)  # seconds, at least and at most, that waiting for a lock leaves for asking the source
+# Seconds of an attempt that waiting for a lock, where a refresh token would be spent, leaves for asking the source:
+_ONE_REQUEST = 1.0
+_LONGEST_RESERVE = 5.0
 
 
 class Renewed(NamedTuple):
@@ -46,7 +50,7 @@ class SharedToken:
         key: Its key there.
         clock: Measures what is reported.
         source: The name of the fetcher or service; an error of another step is not ours to mend.
-        report: Called with the name of a :class:`~tokenkit.events.TokenListener` method, a result and seconds.
+        report: Told what happened.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class SharedToken:
         clock: Clock,
         *,
         source: str,
-        report: Callable[[str, str, float], None] = lambda *_: None,
+        report: Report = lambda *_: None,
     ) -> None:
         self._storage = storage
         self._key = key
@@ -209,11 +213,11 @@ def lock_patience(policy_lock_timeout: float, seconds_left: float, spends_refres
         Seconds, never more than *seconds_left* and never negative.
     """
     left = max(0.0, seconds_left)
-    patience = min(policy_lock_timeout, left)
     if not spends_refresh_token:
-        return patience
-    least, most = _RESERVE
-    return max(patience, left - min(max(left / 5, least), most))
+        return min(policy_lock_timeout, left)
+    least = min(_ONE_REQUEST, left / 2)
+    reserve = min(max(least, left / 5), _LONGEST_RESERVE)
+    return max(left - reserve, min(policy_lock_timeout, left - least))
 
 
 def _newest(stored: Token | None, held: Token | None) -> Token | None:

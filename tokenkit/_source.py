@@ -6,13 +6,14 @@ How a token is shared is in :mod:`tokenkit._shared`; when to ask is the engine's
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Protocol, final
 
-from tokenkit._asking import checked, wall_time
-from tokenkit._shared import Renewed, SharedToken, is_newer, is_spent, lock_patience
+from tokenkit._asking import as_token_error, checked, wall_time
+from tokenkit._shared import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
-from tokenkit.errors import TokenEndpointError
+from tokenkit.errors import AuthenticationError, TokenEndpointError
 from tokenkit.events import Announcer
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -21,14 +22,20 @@ __all__ = ["Renewing", "SharedSource"]
 
 
 class Renewing(Protocol):
-    """What a source must know of the attempt that asks it."""
+    """What a source must know of the attempt that asks it, and what it writes into it."""
 
     background: bool
     deadline: float
     skips_lock: bool
     skips_storage: bool
+    # Written while it runs:
     holds_lock: bool
     inside_storage: bool
+    interrupt: BaseException | None
+    # What came of it:
+    token: Token | None
+    adopted: bool
+    error: AuthenticationError | None
 
 
 @final
@@ -52,8 +59,24 @@ class SharedSource:
         self._fetch_takes_context = takes_context(provider.fetch_token)
         self._refresh_takes_context = takes_context(provider.refresh_token, 1)
 
-    def renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
-        """Return a token to take the place of *known*, and not *rejected*; raise what the provider raised."""
+    def run(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> None:
+        """Write into *attempt* a token to take the place of *known*, and not *rejected*, or why there is none.
+
+        Raises:
+            BaseException: What interrupted a caller who leads, in the provider, the storage or a listener.
+        """
+        try:
+            attempt.token, attempt.adopted, _ = self._renew(attempt, known, rejected)
+        except Exception as error:
+            attempt.error = as_token_error(error)
+        except BaseException as error:  # KeyboardInterrupt while a caller leads: it is his, the failure is everyone's
+            attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
+            if not attempt.background:
+                raise
+        if attempt.interrupt is not None:  # it fell into a listener: what was fetched meanwhile counts
+            raise attempt.interrupt
+
+    def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
         if self._storage is None or attempt.skips_storage:
             return Renewed(self._alone(attempt, known), False)
 
@@ -68,7 +91,7 @@ class SharedSource:
             attempt.holds_lock = held
 
         attempt.inside_storage = True  # until it lands, but for the source's time
-        renewed = self._shared(self._storage, attempt.background).renew(
+        renewed = self._shared(self._storage, partial(self._tell, attempt)).renew(
             known,
             ask,
             lambda stored: self._is_better(stored, known, rejected),
@@ -98,7 +121,7 @@ class SharedSource:
         if self._storage is None:
             return None
         began = self._clock.monotonic()
-        stored = self._shared(self._storage, True).read()
+        stored = self._shared(self._storage, partial(self._announcer.tell, background=True)).read()
         found = stored is not None and self._is_better(stored, known, rejected)
         result = "adopted" if found else "absent" if stored is None else "unchanged"
         self._announcer.tell("cache_refresh", result, self._clock.monotonic() - began, background=True)
@@ -107,12 +130,16 @@ class SharedSource:
         self._saved = stored
         return stored
 
-    def _shared(self, storage: TokenStorage, background: bool) -> SharedToken:
-        def report(name: str, result: str, seconds: float) -> None:
-            self._announcer.tell(name, result, seconds, background=background)
-
+    def _shared(self, storage: TokenStorage, report: Report) -> SharedToken:
         name = self._provider.service_name
         return SharedToken(storage, self._provider.cache_key, self._clock, source=name, report=report)
+
+    def _tell(self, attempt: Renewing, name: str, result: str, seconds: float) -> None:
+        """Tell the listeners; an interrupt that falls into that waits until what was fetched has landed."""
+        try:
+            self._announcer.tell(name, result, seconds, background=attempt.background)
+        except BaseException as interrupt:
+            attempt.interrupt = interrupt
 
     def _is_better(self, stored: Token, known: Token | None, rejected: Token | None) -> bool:
         if rejected is not None and stored.access_token == rejected.access_token:
@@ -131,8 +158,7 @@ class SharedSource:
             result = "success"
             return token
         finally:
-            took = self._clock.monotonic() - began
-            self._announcer.tell("token_acquire", result, took, background=attempt.background)
+            self._tell(attempt, "token_acquire", result, self._clock.monotonic() - began)
 
     def _expired_on_its_way(self, attempt: Renewing, token: Token, began: float) -> bool:
         """Return whether *token* took longer to come than it lives, as where the host starves threads."""

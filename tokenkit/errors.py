@@ -76,7 +76,7 @@ class AuthenticationError(TokenKitError):
         service_name: The service that the token was for, or None.
         step_name: The fetcher or pipeline step that failed, or None.
         transient: True where the same request may succeed later; retry logic reads this and no message.
-        retry_after: Seconds that the endpoint asked to wait, or None.
+        retry_after: Seconds that the endpoint asked to wait, or None. From a manager: until it asks the source again.
     """
 
     def __init__(

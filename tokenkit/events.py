@@ -37,7 +37,9 @@ class TokenListener:
 
     Methods run on whichever thread made the thing happen, with no lock held, so they may call the manager; what they
     hear in the midst of an attempt is no place to wait for a token, which is a RuntimeError there. What they raise is
-    logged and ignored. A listener that leaves :meth:`cache_hit` alone costs the hot path nothing.
+    logged and ignored, but for Ctrl-C and any other :class:`BaseException` that is no :class:`Exception`: on a caller's
+    thread it goes on to the caller, once the token has landed. A listener that leaves :meth:`cache_hit` alone costs
+    the hot path nothing.
     """
 
     def token_acquire(self, event: TokenEvent) -> None:
@@ -84,14 +86,20 @@ class Announcer:
         self.hears_hits = any(_overrides(one.cache_hit, TokenListener.cache_hit) for one in self.listeners)
 
     def tell(self, name: str, result: str, seconds: float | None = None, *, background: bool = False) -> None:
-        """Call the method *name* of every listener with one event. To be called with no lock held."""
+        """Call the method *name* of every listener with one event. To be called with no lock held.
+
+        Raises:
+            BaseException: What a listener raised on a caller's thread, if that is no :class:`Exception`.
+        """
         if not self.listeners:
             return
         event = TokenEvent(self._service_name, result, seconds, background)
         for listener in self.listeners:
             try:
                 getattr(listener, name)(event)
-            except Exception as error:  # a user's code
+            except BaseException as error:  # a user's code
+                if not (background or isinstance(error, Exception)):
+                    raise  # Ctrl-C is the caller's; on the renewal thread there is nobody to take it
                 logger.warning("listener %s raised %s", type(listener).__name__, type(error).__name__)
 
 
