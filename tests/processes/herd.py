@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-from tokenkit import ClientCredentialsFetcher, Token, TokenManager, TokenStorage
+from tokenkit import ClientCredentialsFetcher, RefreshPolicy, Token, TokenFetchPipeline, TokenManager, TokenStorage
 from tokenkit.fetchers import RefreshTokenFetcher
 from tokenkit.storage import DjangoCacheTokenStorage, FileTokenStorage, RedisTokenStorage
 
@@ -29,11 +29,24 @@ def make_storage(kind: str, where: str, run: int) -> TokenStorage:
     return DjangoCacheTokenStorage(key_prefix=f"herd-{run}")
 
 
-def make_manager(order: dict, storage: TokenStorage, run: int) -> TokenManager:
-    client = {"token_url": order["token_url"], "client_id": "client", "client_secret": "secret"}
+def client(order: dict) -> dict[str, str]:
+    return {"token_url": order["token_url"], "client_id": "client", "client_secret": "secret"}
+
+
+def make_fetcher(order: dict, run: int) -> ClientCredentialsFetcher | RefreshTokenFetcher:
     if not order["refresh_tokens"]:
-        return TokenManager(ClientCredentialsFetcher(**client), storage)
-    return TokenManager(RefreshTokenFetcher(refresh_token=order["refresh_tokens"][run], **client), storage)
+        return ClientCredentialsFetcher(**client(order))
+    return RefreshTokenFetcher(refresh_token=order["refresh_tokens"][run], **client(order))
+
+
+def make_asker(order: dict, storage: TokenStorage, run: int) -> Callable[[], Token]:
+    """Return what a program calls for each request."""
+    user, lock_timeout = make_fetcher(order, run), order["lock_timeout"]
+    if not order["pipeline"]:
+        manager = TokenManager(user, storage, policy=RefreshPolicy(lock_timeout=lock_timeout))
+        return lambda: manager.get_token(20)
+    pipeline = TokenFetchPipeline([user], storage, lock_timeout=lock_timeout)
+    return lambda: pipeline.execute(timeout=20)
 
 
 def leave_an_expired_token(order: dict, storage: TokenStorage, run: int) -> None:
@@ -41,23 +54,21 @@ def leave_an_expired_token(order: dict, storage: TokenStorage, run: int) -> None
     past = datetime.now(timezone.utc) - timedelta(hours=1)
     spendable = order["refresh_tokens"][run]
     token = Token("expired", issued_at=past, expires_at=past + timedelta(minutes=5), refresh_token=spendable)
-    storage.set(make_manager(order, storage, run).source.cache_key, token)
+    storage.set(make_fetcher(order, run).cache_key, token)
 
 
 def child(order: dict, run: int, start_at: float) -> list[str]:
-    storage = make_storage(order["storage"], order["where"], run)
-    manager = make_manager(order, storage, run)
+    ask = make_asker(order, make_storage(order["storage"], order["where"], run), run)
     seen: list[str] = []
     while time.monotonic() < start_at:
         pass  # all at the same instant, closer than a sleep would bring them
     give_up_at = start_at + 60
     while len(seen) < order["tokens"] and time.monotonic() < give_up_at:
-        fingerprint = manager.get_token(20).fingerprint
+        fingerprint = ask().fingerprint
         if fingerprint not in seen:
             seen.append(fingerprint)
         elif order["tokens"] > 1:
             time.sleep(0.02)  # a client at work
-    manager.stop()
     return seen
 
 

@@ -32,7 +32,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
 def run_herd(idp: LocalIdP, where: tuple[str, str], **order: object) -> list[list[list[str]]]:
     """Return what each process of each run got."""
     standard = {"storage": where[0], "where": where[1], "token_url": idp.token_url, "processes": PROCESSES}
-    standard |= {"runs": 1, "tokens": 1, "refresh_tokens": []}
+    standard |= {"runs": 1, "tokens": 1, "refresh_tokens": [], "pipeline": False, "lock_timeout": 10}
     program = [sys.executable, str(Path(__file__).with_name("herd.py")), json.dumps(standard | order)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=58, check=False)
     assert (0, "") == (done.returncode, done.stderr)
@@ -57,6 +57,20 @@ def test_sixteen_processes_spend_a_refresh_token_once(local_idp: LocalIdP, where
         assert 1 == len({tuple(seen) for seen in results}), results
     assert (RUNS, RUNS) == (local_idp.count("token"), local_idp.count("token:refresh_token"))
     assert 0 == local_idp.reuse_detected
+
+
+@pytest.mark.parametrize("pipeline", [True], ids=["pipeline"])
+@pytest.mark.parametrize("where", ["file"], indirect=True)
+def test_a_provider_slower_than_the_lock_costs_no_session(
+    local_idp: LocalIdP, where: tuple[str, str], pipeline: bool
+) -> None:
+    """Four processes that find the lock held for longer than ``lock_timeout`` wait, rather than spend what it guards."""
+    local_idp.latency = 0.8
+    minted = [local_idp.issue(kind="refresh").access_token]
+    order = {"processes": 4, "refresh_tokens": minted, "pipeline": pipeline, "lock_timeout": 0.2}
+    (results,) = run_herd(local_idp, where, **order)
+    assert 1 == len({tuple(seen) for seen in results}), results
+    assert (1, 0) == (local_idp.count("token:refresh_token"), local_idp.reuse_detected)
 
 
 @pytest.mark.parametrize(("where", "lifetimes"), [("file", 20), ("redis", 6)], indirect=["where"])

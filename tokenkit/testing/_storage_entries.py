@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tokenkit.contracts import TokenStorage
-from tokenkit.testing.crowds import in_child, in_threads
+from tokenkit.testing.crowds import in_child, in_children, in_threads
 from tokenkit.tokens import Token
 
 __all__ = ["EntryContract"]
@@ -19,6 +19,8 @@ _NOW = datetime.now(timezone.utc).replace(microsecond=123456)
 
 class EntryContract:
     """The part of the contract that tokens are kept by."""
+
+    between_processes: bool = True
 
     def token(self, name: str = "secret", **changes: object) -> Token:
         """Return a token with every field set, good for an hour."""
@@ -149,6 +151,24 @@ class EntryContract:
         results = in_threads(6, lambda number: storage.replace("key", self.token("old"), self.token(str(number))))
         assert [True] == [result for result in results if result]
         assert self.token(str(results.index(True))) == storage.get("key")
+
+    def test_processes_that_replace_lose_no_change(self, storage: TokenStorage) -> None:
+        """A process that replaces what it read knows whether another was faster, without holding any lock."""
+        if not self.between_processes:
+            pytest.skip("shared between threads only")
+        storage.set("key", Token("counter", scope="0"))
+
+        def count(number: int) -> bool:
+            for _ in range(4):
+                while True:
+                    seen = storage.get("key")
+                    assert seen is not None
+                    if storage.replace("key", seen, replace(seen, scope=str(int(seen.scope or 0) + 1))):
+                        break
+            return True
+
+        assert [True] * 3 == in_children(3, count)
+        assert Token("counter", scope="12") == storage.get("key")
 
     def test_a_twin_sees_the_same(self, storage: TokenStorage, twin: TokenStorage) -> None:
         """Two objects for one storage share its entries, both ways."""

@@ -21,7 +21,6 @@ _PATIENCE = 20.0  # seconds to wait for a lock that is certain to come free
 class LockContract(EntryContract):
     """The part of the contract that renewals rely on."""
 
-    between_processes: bool = True
     lock_slack: float = 5.0
 
     def test_the_lock_has_one_holder(self, storage: TokenStorage, twin: TokenStorage) -> None:

@@ -7,8 +7,9 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 
-__all__ = ["in_child", "in_threads"]
+__all__ = ["in_child", "in_children", "in_threads"]
 
 _PATIENCE = 20.0  # seconds
 
@@ -35,6 +36,16 @@ def in_threads(count: int, work: Callable[[int], object]) -> list[object]:
 
 def in_child(work: Callable[[], object]) -> bool:
     """Run *work* in a forked child; return whether it returned something true. What it raised goes to stderr."""
+    return in_children(1, lambda _: work()) == [True]
+
+
+def in_children(count: int, work: Callable[[int], object]) -> list[bool]:
+    """Run *work* with 0, 1, ... in *count* forked children at once; return of each what :func:`in_child` does."""
+    pids = [_fork(partial(work, number)) for number in range(count)]
+    return [os.waitpid(pid, 0)[1] == 0 for pid in pids]
+
+
+def _fork(work: Callable[[], object]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork beside threads; that is the test
         pid = os.fork()
@@ -46,4 +57,4 @@ def in_child(work: Callable[[], object]) -> bool:
             traceback.print_exc()
         finally:
             os._exit(status)
-    return os.waitpid(pid, 0)[1] == 0
+    return pid
