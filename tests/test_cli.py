@@ -1,5 +1,6 @@
 """The command: what it prints where, how it ends, and what it never shows."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,51 @@ def test_the_process_writes_nothing_else(config: Path, name: str, status: int) -
     lines = (len(done.stdout.splitlines()), len(done.stderr.splitlines()))
     assert (status, (1, 0) if status == 0 else (0, 1)) == (done.returncode, lines)
     assert CANARY not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "told"), [("orders", "success"), ("refused", "error"), ("down", "error")])
+def test_verbose_tells_what_happens_and_no_secret(config: Path, name: str, told: str) -> None:
+    """Log records come on standard error; neither the client's secret nor the token is in them."""
+    command = [*SCRIPT, "token", "--verbose", "--config", str(config), name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert f"{name}: asked for a token: {told}\n" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert not done.stdout or done.stdout.strip() not in done.stderr
+
+
+def test_a_token_that_takes_too_long_may_come_later(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, local_idp: LocalIdP
+) -> None:
+    """The policy's limit on an attempt ends the wait, with 75."""
+    local_idp.fail("token", kind="hang", times=None)
+    path = tmp_path / "slow.toml"
+    path.write_text(f"""
+[slow]
+token_url = "{local_idp.token_url}"
+client_id = "client"
+client_secret = "{CANARY}"
+policy = {{ refresh_request_timeout = 0.2 }}
+""")
+    status, out, err = run(capsys, "token", "--config", path)
+    assert (75, "", 1) == (status, out, len(err.splitlines()))
+
+
+def test_an_interrupt_ends_it_at_once(tmp_path: Path, local_idp: LocalIdP) -> None:
+    """Ctrl-C ends the wait for an endpoint that hangs: 130, and no traceback."""
+    local_idp.fail("token", kind="hang", times=None)
+    path = tmp_path / "hung.toml"
+    path.write_text(f'[hung]\ntoken_url = "{local_idp.token_url}"\nclient_id = "c"\nclient_secret = "{CANARY}"\n')
+    # What starts the tests may ignore the signal, which children inherit.
+    script = SCRIPT[-1].replace("sys.exit(", "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(")
+    command = [*SCRIPT[:-1], f"import signal; {script}", "token", "--config", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        local_idp.wait_for_requests("token", timeout=25)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert ("", "") == process.communicate(timeout=20)  # the attempt itself may take 30
+        finally:
+            process.kill()
+    assert 130 == process.returncode
 
 
 def test_the_installed_command_runs() -> None:

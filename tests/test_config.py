@@ -131,6 +131,15 @@ def test_each_storage_is_made_without_touching_it(kind: str) -> None:
     assert kind in type(storage).__module__
 
 
+def test_djangos_cache_is_a_storage_too(tmp_path: Path) -> None:
+    """The keys are its arguments; Django's settings are not looked at before the first use."""
+    needs.module("django")
+    keys = {"cache_alias": "tokens", "key_prefix": "p", "lock_lease": 5, "lock_directory": str(tmp_path)}
+    storage = parts(**CLIENT, storage={"type": "django", **keys}).storage
+    assert "DjangoCacheTokenStorage" == type(storage).__name__
+    assert "tokens" in repr(storage)
+
+
 def test_a_storage_is_encrypted_where_keys_are_given(variables: Variables) -> None:
     """encryption_keys wraps the storage; its references are read at once."""
     needs.module("cryptography")

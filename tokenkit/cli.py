@@ -10,18 +10,20 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 from tokenkit._blueprint import blueprint
 from tokenkit._environment import table_of_environment
 from tokenkit._schema import Place
 from tokenkit._toml import table_named, tables_of
-from tokenkit.config import from_config, from_env
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
+from tokenkit.events import TokenEvent, TokenListener
 from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
 
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 _EPILOG = """\
 exit status:
@@ -29,11 +31,12 @@ exit status:
   1   there is no token to be had
   2   the configuration or the command line is wrong
   75  no token for now; the same command may succeed later
+  130 interrupted (Ctrl-C)
 
 example:
   tokenkit token --config tokens.toml --header orders | curl -H @- https://api.example.com/orders
 """
-_NO_TOKEN, _WRONG, _LATER = 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
+_NO_TOKEN, _WRONG, _LATER, _INTERRUPTED = 1, 2, 75, 130  # 75 is EX_TEMPFAIL of sysexits.h; 130, 128 and SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: The command line; None: that of the process.
+
+    Returns:
+        0 when it is done, 1 where there is no token to be had or nobody reads it, 2 where the configuration is wrong,
+        75 where the same command may succeed later, and 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: The command line is wrong (2), or asks for help (0).
     """
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if asked.verbose else logging.CRITICAL)
@@ -49,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command(asked)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:  # the reader has gone; closing standard output again would complain
         sys.stdout = None
         return _NO_TOKEN
@@ -67,16 +77,24 @@ def _status(error: TokenKitError) -> int:
 
 
 def _token(asked: argparse.Namespace) -> None:
-    with _manager(asked) as manager:
-        token = manager.get_token()
+    token = _get_token(asked)
     _print(f"Authorization: {token.authorization}" if asked.header else token.access_token)
 
 
 def _show(asked: argparse.Namespace) -> None:
-    with _manager(asked) as manager:
-        token = manager.get_token()
-    for name, value in _facts(token).items():
+    for name, value in _facts(_get_token(asked)).items():
         _print(f"{name + ':':15}{value}")
+
+
+def _get_token(asked: argparse.Namespace) -> Token:
+    manager, grace = _manager(asked), None
+    try:
+        return manager.get_token()
+    except KeyboardInterrupt:
+        grace = 0.0  # what hangs, hangs on in a thread that ends with the process
+        raise
+    finally:
+        manager.close(grace)
 
 
 def _facts(token: Token) -> dict[str, object]:
@@ -118,14 +136,39 @@ def _asked_tables(asked: argparse.Namespace) -> Iterator[tuple[Mapping[str, Any]
         yield table_named(tables, name)
 
 
-def _manager(asked: argparse.Namespace) -> TokenManager:
+def _asked_table(asked: argparse.Namespace) -> tuple[Mapping[str, Any], Place]:
     if asked.config is None:
         _refuse_name(asked)
-        return from_env(asked.prefix)
+        return table_of_environment(asked.prefix)
     tables = tables_of(asked.config)
     if asked.name is None and len(tables) != 1:
         raise ConfigurationError(f"say which table of {asked.config}: {', '.join(tables) or 'it has none'}")
-    return from_config(tables, asked.name or next(iter(tables)))
+    return table_named(tables, asked.name or next(iter(tables)))
+
+
+def _manager(asked: argparse.Namespace) -> TokenManager:
+    parts = blueprint(*_asked_table(asked))
+    listeners = [_Narrator()] if asked.verbose else []
+    return TokenManager(
+        parts.source, parts.storage, policy=parts.policy, background=parts.background, listeners=listeners
+    )
+
+
+@final
+class _Narrator(TokenListener):
+    """Logs what was asked, and how it ended. An event has no secret."""
+
+    def token_acquire(self, event: TokenEvent) -> None:
+        self._tell("asked for a token", event)
+
+    def cache_refresh(self, event: TokenEvent) -> None:
+        self._tell("looked into the storage", event)
+
+    def cache_store(self, event: TokenEvent) -> None:
+        self._tell("wrote to the storage", event)
+
+    def _tell(self, what: str, event: TokenEvent) -> None:
+        logger.info("%s: %s: %s", event.service_name, what, event.result)
 
 
 def _refuse_name(asked: argparse.Namespace) -> None:
