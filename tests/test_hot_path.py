@@ -4,6 +4,7 @@ How long it takes is measured by ``benchmarks/hot_path.py``.
 """
 
 import logging
+import statistics
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -42,8 +43,8 @@ def untraced() -> Iterator[None]:
     sys.settrace(tracer)
 
 
-def least_bytes(call: Callable[[], object]) -> int:
-    """Return how many bytes the cheapest of many calls had in use at its height; other threads allocate as well."""
+def usual_bytes(call: Callable[[], object]) -> int:
+    """Return how many bytes a call has in use at its height, most of the time: other threads allocate and free, too."""
     tracemalloc.start()
     ballast = bytearray(4096)  # so that no figure below is one of the small numbers that Python need not allocate
     heights = []
@@ -56,7 +57,15 @@ def least_bytes(call: Callable[[], object]) -> int:
     finally:
         tracemalloc.stop()
     del ballast
-    return min(heights)
+    return statistics.mode(heights)
+
+
+def blocks_kept(call: Callable[[], object], times: int) -> int:
+    """Return how many blocks of memory are in use after so many calls that were not before."""
+    before = sys.getallocatedblocks()
+    for _ in range(times):
+        call()
+    return sys.getallocatedblocks() - before
 
 
 def test_authorising_takes_no_lock_and_asks_and_tells_nobody(mint: Mint, caplog: pytest.LogCaptureFixture) -> None:
@@ -70,7 +79,7 @@ def test_authorising_takes_no_lock_and_asks_and_tells_nobody(mint: Mint, caplog:
         with caplog.at_level(logging.DEBUG), manager._engine._renewed:
             caplog.clear()
             done = outcomes(ask(lambda: [answer_well(auth(request)).status_code for request in requests_made]))
-            told = [record.getMessage() for record in caplog.records]
+            told = [record.getMessage() for record in caplog.records if record.threadName == "caller"]
         assert ([[200] * CALLS], [], asked) == (done, told, storage.calls)
     assert {"Bearer token-1"} == {request.headers["Authorization"] for request in requests_made}
 
@@ -79,11 +88,8 @@ def test_authorising_takes_no_lock_and_asks_and_tells_nobody(mint: Mint, caplog:
 def test_get_token_allocates_nothing(manager: TokenManager) -> None:
     """Its height is that of reading the clock, and it leaves nothing behind."""
     manager.get_token()
-    assert least_bytes(SystemClock().monotonic) == least_bytes(manager.get_token)
-    before = sys.getallocatedblocks()
-    for _ in range(10_000):
-        manager.get_token()
-    assert sys.getallocatedblocks() - before < 1000  # of 10,000: other threads again
+    assert usual_bytes(SystemClock().monotonic) == usual_bytes(manager.get_token)
+    assert 1000 > min(blocks_kept(manager.get_token, 10_000) for _ in range(3))  # other threads again
 
 
 @pytest.mark.usefixtures("untraced")
@@ -97,7 +103,7 @@ def test_authorising_allocates_the_entry_and_the_slot(manager: TokenManager) -> 
         request.hooks["response"].append(hook)
 
     alone, ours = (iter(prepared()) for _ in range(2))
-    assert least_bytes(lambda: fill(next(alone))) == least_bytes(lambda: auth(next(ours)))
+    assert usual_bytes(lambda: fill(next(alone))) == usual_bytes(lambda: auth(next(ours)))
 
 
 @pytest.mark.usefixtures("untraced")
@@ -106,7 +112,7 @@ def test_a_good_answer_allocates_nothing(manager: TokenManager) -> None:
     request = prepared(1)[0]
     BearerAuth(manager)(request)
     (hook,), answer = request.hooks["response"], answer_well(request)
-    assert least_bytes(lambda: answer.status_code) == least_bytes(lambda: hook(answer))
+    assert usual_bytes(lambda: answer.status_code) == usual_bytes(lambda: hook(answer))
 
 
 def test_requests_share_what_they_carry(manager: TokenManager) -> None:
