@@ -1,5 +1,7 @@
 """Tokens in files: what they survive."""
 
+import errno
+import fcntl
 import logging
 import os
 import signal
@@ -369,6 +371,29 @@ def test_lock_files_are_never_unlinked(storage: FileTokenStorage, directory: Pat
         first = next(directory.glob("*.lock")).stat().st_ino
     storage.clear()
     assert first == next(directory.glob("*.lock")).stat().st_ino
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_flock_is_refused(
+    storage: FileTokenStorage, entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lock is better than one that outlives its holder, or whose file may vanish: it is a StorageError at once."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with storage.lock("key", 0):
+        files = sorted(entry.parent.iterdir())
+    monkeypatch.setattr(fcntl, "flock", fail)
+    for _ in range(2):
+        with pytest.raises(StorageError) as refused, storage.lock("key", 0):
+            pass
+        assert not isinstance(refused.value, StorageLockTimeoutError)
+        with pytest.raises(StorageError):
+            storage.set("key", NEW)
+    assert (OLD, files) == (storage.get("key"), sorted(entry.parent.iterdir()))
+    monkeypatch.undo()
+    storage.set("key", NEW)
 
 
 def test_a_full_disk_keeps_the_old_token(storage: FileTokenStorage, entry: Path) -> None:

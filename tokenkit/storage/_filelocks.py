@@ -6,13 +6,14 @@ a waiter could otherwise lock a file that has no name any more, beside the holde
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from tokenkit.clock import SystemClock
 from tokenkit.errors import StorageLockTimeoutError
@@ -82,5 +83,15 @@ def _acquire(lock: BaseFileLock, timeout: float) -> bool:
     try:
         lock.acquire(timeout=timeout, poll_interval=_POLL_INTERVAL)
     except Timeout:
+        _refuse_substitute(lock)
         return False
+    _refuse_substitute(lock)
     return True
+
+
+def _refuse_substitute(lock: BaseFileLock) -> None:
+    # Where the file system has no flock, some versions of filelock turn the lock into one that is held while a file
+    # exists: the death of a holder would not free it, and it is unlinked.
+    if isinstance(lock, SoftFileLock):
+        lock.release()
+        raise OSError(errno.ENOSYS, "the file system has no flock")

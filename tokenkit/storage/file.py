@@ -42,7 +42,7 @@ class FileTokenStorage(TokenStorage):
     otherwise: an entry that others may read, that another user owns, or that is a symlink, counts as absent until
     the next :meth:`set` replaces it. A directory like that is refused.
 
-    Nothing is dropped until it is deleted. The directory must be on a file system with working ``flock``; on NFS
+    Nothing is dropped until it is deleted. A file system without working ``flock`` is refused; on NFS
     that takes version 4. A pickle or copy carries the directory's path alone.
 
     Args:
