@@ -123,7 +123,7 @@ def test_the_token_is_stored_before_anyone_sees_it(make_rig: Callable[..., Rig])
     wrapped.inner.replace = replace_and_look  # the storage is the test's own
     (waiting,) = rig.ask()
     assert waiting.result(PATIENCE) == wrapped.inner.get(KEY)
-    assert ([None], ["lock", "enter", "get", "replace", "exit"]) == (seen, wrapped.log)
+    assert ([None], ["get", "lock", "enter", "get", "replace", "exit"]) == (seen, wrapped.log)
 
 
 def test_a_crash_before_storing_leaves_the_old_token(make_rig: Callable[..., Rig]) -> None:
@@ -307,6 +307,17 @@ def test_a_refresh_token_waits_longer_for_the_lock(make_rig: Callable[..., Rig])
     rig.manager.get_token()
     rig.manager.force_refresh()
     assert [10, 25] == timed.limits
+
+
+def test_a_stored_refresh_token_waits_longer_for_the_lock(make_rig: Callable[..., Rig]) -> None:
+    """So does one that a manager finds at its start, which its first attempt would spend."""
+    timed = Timed(InMemoryTokenStorage())
+    rig = make_rig(storage=timed)
+    rig.source.rotates = True
+    timed.inner.set(KEY, rig.source.token(7))
+    rig.clock.advance(4000)
+    rig.manager.get_token()
+    assert [25] == timed.limits
 
 
 def test_a_refused_refresh_token_that_another_has_rotated(shared: Rig, storage: InMemoryTokenStorage) -> None:

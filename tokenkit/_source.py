@@ -91,11 +91,12 @@ class SharedSource:
             attempt.holds_lock = held
 
         attempt.inside_storage = True  # until it lands, but for the source's time
-        renewed = self._shared(self._storage, partial(self._tell, attempt)).renew(
+        shared = self._shared(self._storage, partial(self._tell, attempt))
+        renewed = shared.renew(
             known,
             ask,
             lambda stored: self._is_better(stored, known, rejected),
-            lock_timeout=None if attempt.skips_lock else self._patience(attempt, known),
+            lock_timeout=None if attempt.skips_lock else self._patience(attempt, known or shared.read()),
             held_was_saved=known is not None and known is self._saved,
             note_lock=note_lock,
         )
@@ -104,6 +105,7 @@ class SharedSource:
         return renewed
 
     def _patience(self, attempt: Renewing, known: Token | None) -> float:
+        """Return how long to wait for the lock, by the token held or, at a cold start, stored."""
         left = attempt.deadline - self._clock.monotonic()
         spends = known is not None and known.refresh_token is not None
         return lock_patience(self._policy.seconds("lock_timeout"), left, spends)

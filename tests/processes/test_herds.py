@@ -59,12 +59,12 @@ def test_sixteen_processes_spend_a_refresh_token_once(local_idp: LocalIdP, where
     assert 0 == local_idp.reuse_detected
 
 
-@pytest.mark.parametrize("pipeline", [True], ids=["pipeline"])
+@pytest.mark.parametrize("pipeline", [False, True], ids=["manager", "pipeline"])
 @pytest.mark.parametrize("where", ["file"], indirect=True)
 def test_a_provider_slower_than_the_lock_costs_no_session(
     local_idp: LocalIdP, where: tuple[str, str], pipeline: bool
 ) -> None:
-    """Four processes that find the lock held for longer than ``lock_timeout`` wait, rather than spend what it guards."""
+    """Four processes that find the lock held beyond ``lock_timeout`` wait, rather than spend what it guards."""
     local_idp.latency = 0.8
     minted = [local_idp.issue(kind="refresh").access_token]
     order = {"processes": 4, "refresh_tokens": minted, "pipeline": pipeline, "lock_timeout": 0.2}
