@@ -104,6 +104,23 @@ def test_a_damaged_index_is_started_anew(ring: FileRing, make: Callable[..., Key
     assert storage.get("key") is None
 
 
+@pytest.mark.parametrize("damage", ["", "junk-secret", "{}", '{"access_token": 7}', "[]", "\x00"])
+def test_a_damaged_entry_is_absent(
+    ring: FileRing, make: Callable[..., KeyringTokenStorage], damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a person or a program put in its place is logged once without its content, and healed by a write."""
+    storage = make()
+    storage.set("key", TOKEN)
+    (name,) = (name for name in ring.passwords() if name.startswith("tokenkit/key-"))
+    ring.set_password("tokenkit", name.partition("/")[2], damage)
+    assert [None, None] == [storage.get("key"), storage.get("key")]
+    assert 1 == len(caplog.records)
+    assert "secret" not in caplog.text
+    assert not storage.delete_if_equal("key", TOKEN)
+    assert storage.replace("key", None, TOKEN)
+    assert TOKEN == storage.get("key")
+
+
 def test_a_locked_keyring_is_a_storage_error(make: Callable[..., KeyringTokenStorage], tmp_path: Path) -> None:
     """Whatever a keyring raises becomes a StorageError that quotes none of it."""
     storage = make(backend=LockedRing(tmp_path / "locked"))

@@ -11,7 +11,7 @@ import dis
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, final
 
 __all__ = ["told_of"]
 
@@ -28,6 +28,7 @@ _PURE: tuple[object, ...] = (
 _NOWHERE = object()
 
 
+@final
 class _UntellableError(Exception):
     """Something has a say that the code does not show."""
 

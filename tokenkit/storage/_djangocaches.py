@@ -98,6 +98,7 @@ class DjangoCaches:
         return connection.cache
 
 
+@final
 class _Connection:
     """One thread's cache object, closed when the thread ends or drops it."""
 

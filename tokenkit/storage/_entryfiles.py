@@ -8,6 +8,7 @@ import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import final
 
 from tokenkit.errors import StorageError
 from tokenkit.storage._directory import is_ours_alone
@@ -21,6 +22,7 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(o
 _NOT_OURS = (errno.ELOOP, errno.EACCES, errno.ENXIO)  # a symlink; another user's; a socket
 
 
+@final
 class UntrustedEntryError(StorageError):
     """What is there is not an entry that this user wrote; the message says why."""
 

@@ -14,6 +14,7 @@ from tokenkit.errors import StorageLockTimeoutError
 __all__ = ["KeyLocks"]
 
 
+@final
 class _Held:
     """A key's lock and how many threads hold it or wait for it."""
 
@@ -24,6 +25,7 @@ class _Held:
         self.users = 0
 
 
+@final
 class _Table:
     """One process's locks."""
 
