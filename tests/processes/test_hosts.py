@@ -29,8 +29,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.server]
 HERE = Path(__file__).parent
 IMPORTED_FROM = os.pathsep.join({str(Path(module.__file__ or "").parent.parent) for module in (tokenkit, requests)})
 LIFETIME = 2.0  # seconds that a token lives
+SHORT_LIFETIME = 1.5  # where several of them are lived through
 WORKERS = 4
-PROMPT = 2.5  # seconds: a request that waited for a starved thread (1 s) and for its token
+PROMPT = 5.0  # seconds: a request that waited for a starved thread (1 s) and for its token, on a busy machine
 GUNICORN = ["gunicorn", "--no-control-socket", "--workers", str(WORKERS), "--chdir", str(HERE), "--bind", "ADDRESS"]
 UWSGI_OPTIONS = ["--master", "--die-on-term", "--need-app", "--processes", str(WORKERS), "--chdir", str(HERE)]
 UWSGI_OPTIONS += ["--wsgi", "app:application", "--http-socket", "ADDRESS"]
@@ -83,11 +84,13 @@ def start(idp: LocalIdP, tmp_path: Path) -> Iterator[Callable[[list[str]], Call]
         end_group(host)
 
 
-def need_same_python(program: str) -> None:
+def need_same_python(program: str, running: tuple[int, int] = sys.version_info[:2]) -> None:
     """Skip where Debian's Python is of another version than the one whose packages the host would load."""
-    its_own = Path(program).with_name(f"uwsgi_python{sys.version_info.major}{sys.version_info.minor}")
-    if not its_own.exists():
-        pytest.skip("Debian's uWSGI is for another version of Python")
+    loadable = {path.name for path in Path(program).parent.glob("uwsgi_python3?*")}
+    if not loadable:
+        needs.missing("uWSGI's plugin for a Python of Debian's")
+    if "uwsgi_python{}{}".format(*running) not in loadable:
+        pytest.skip(f"Debian's is {sorted(loadable)}, this is Python {running}: their packages differ")
 
 
 def await_port(host: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -137,24 +140,33 @@ def all_at_once(call: Call, path: str) -> list[Answer]:
         return [*pool.map(call, [path] * WORKERS)]
 
 
+def tokens_by_worker(answers: list[Answer]) -> dict[int, set[str]]:
+    return {pid: {a["token"] for a in answers if a["pid"] == pid} for pid in {a["pid"] for a in answers}}
+
+
 def check(answers: list[Answer], *, forked: bool) -> None:
-    """None failed, all were prompt, and hardly a token was rejected: one may expire on its way."""
+    """None failed, all were prompt, and hardly a token was rejected: it may expire on its way."""
     assert [] == [answer for answer in answers if answer["status"] != 200]
     assert {forked} == {answer["forked"] for answer in answers}
     assert max(answer["seconds"] for answer in answers) < PROMPT
-    assert sum(answer["resent"] for answer in answers) <= len(answers) / 20
+    tokens = {answer["token"] for answer in answers}
+    assert sum(answer["resent"] for answer in answers) <= max(len(tokens), len(answers) / 20)
 
 
 @pytest.mark.parametrize("command", FORKING.values(), ids=FORKING)
 def test_workers_forked_amid_a_renewal(idp: LocalIdP, start: Callable[[list[str]], Call], command: list[str]) -> None:
-    """With tokenkit every request gets its token over several lifetimes; with naive managers none does after one."""
+    """With tokenkit every request gets its token over four lifetimes; with naive managers none does after one."""
+    idp.lifetime = SHORT_LIFETIME
     idp.fail("token", kind="chunked", times=3)  # no failure: the first token of each manager
     idp.fail("token", kind="hang", times=2)  # the renewals that are begun before the fork, until the end
     call = start(command)
-    answers = drive(call, 2.2 * LIFETIME)
+    answers = drive(call, 4 * SHORT_LIFETIME)
+    for _ in range(5):  # a worker may have had little to do
+        if min(map(len, tokens_by_worker(answers).values())) < 3:
+            answers += drive(call, SHORT_LIFETIME)
     check(answers, forked=True)
-    tokens = {pid: {a["token"] for a in answers if a["pid"] == pid} for pid in {a["pid"] for a in answers}}
-    assert all(len(seen) >= 2 for seen in tokens.values()), tokens  # the inherited one, and its own
+    tokens = tokens_by_worker(answers)
+    assert all(len(seen) >= 3 for seen in tokens.values()), tokens  # at least two are its own
     stale = all_at_once(call, "/naive")
     assert {401} == {answer["status"] for answer in stale}, "its thread is lost, and its token is as old as the fork"
     stuck = all_at_once(call, "/naive-amid-renewal")
@@ -173,3 +185,15 @@ def test_workers_that_load_for_themselves(start: Callable[[list[str]], Call], co
     check(answers, forked=False)
     is_starved = "--enable-threads" not in command
     assert is_starved == (401 in {answer["status"] for answer in naive}), naive
+
+
+def test_a_host_for_another_python_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everything is required, this one is left out for a difference between two Pythons, and for nothing else."""
+    monkeypatch.setenv("TOKENKIT_REQUIRE_ALL", "1")
+    program = str(tmp_path / "uwsgi_python3")
+    with pytest.raises(pytest.fail.Exception, match="is missing"):
+        need_same_python(program)
+    (tmp_path / "uwsgi_python311").touch()
+    need_same_python(program, (3, 11))
+    with pytest.raises(pytest.skip.Exception, match="uwsgi_python311"):
+        need_same_python(program, (3, 12))
