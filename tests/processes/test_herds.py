@@ -65,9 +65,9 @@ def test_a_provider_slower_than_the_lock_costs_no_session(
     local_idp: LocalIdP, where: tuple[str, str], pipeline: bool
 ) -> None:
     """Four processes that find the lock held beyond ``lock_timeout`` wait, rather than spend what it guards."""
-    local_idp.latency = 0.8
+    local_idp.latency = 0.5
     minted = [local_idp.issue(kind="refresh").access_token]
-    order = {"processes": 4, "refresh_tokens": minted, "pipeline": pipeline, "lock_timeout": 0.2}
+    order = {"processes": 4, "refresh_tokens": minted, "pipeline": pipeline, "lock_timeout": 0.1}
     (results,) = run_herd(local_idp, where, **order)
     assert 1 == len({tuple(seen) for seen in results}), results
     assert (1, 0) == (local_idp.count("token:refresh_token"), local_idp.reuse_detected)

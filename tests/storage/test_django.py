@@ -2,7 +2,6 @@
 
 import logging
 import pickle
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -90,6 +89,14 @@ class CacheContract(StorageContract):
         twin = make()
         yield twin
         twin.close()
+
+    @pytest.fixture
+    def mortal(
+        self, make: Callable[..., DjangoCacheTokenStorage], storage: DjangoCacheTokenStorage
+    ) -> Iterator[DjangoCacheTokenStorage]:
+        mortal = make(lock_lease=1)
+        yield mortal
+        mortal.close()
 
 
 class TestLocMem(CacheContract):
@@ -286,20 +293,6 @@ def test_a_lease_that_ran_out_replaces_nothing(on_redis: Callable[..., DjangoCac
             assert not slow.replace("key", OLD, NEW)
         assert not slow.replace("key", OLD, NEW)
     assert OLD == quick.get("key")
-
-
-def test_the_death_of_its_holder_frees_the_lock(on_redis: Callable[..., DjangoCacheTokenStorage]) -> None:
-    """After kill -9 of the holder the lock is free when the lease is over."""
-
-    def child() -> None:
-        with on_redis(lock_lease=1).lock("dead", 1):
-            signal.raise_signal(signal.SIGKILL)
-
-    assert not in_child(child)
-    with pytest.raises(StorageLockTimeoutError), on_redis().lock("dead", 0):
-        pass
-    with on_redis().lock("dead", 5):
-        pass
 
 
 def test_a_lost_lock_is_not_released_for_another(on_redis: Callable[..., DjangoCacheTokenStorage]) -> None:

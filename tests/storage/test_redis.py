@@ -60,6 +60,12 @@ class TestByUrl(StorageContract):
         yield twin
         twin.close()
 
+    @pytest.fixture
+    def mortal(self, server: Daemon) -> Iterator[RedisTokenStorage]:
+        mortal = RedisTokenStorage(server.redis_url, lock_lease=0.5)
+        yield mortal
+        mortal.close()
+
 
 class TestByClient(StorageContract):
     """With a client of the user's, which decodes answers and is shared by two storages."""
@@ -76,6 +82,10 @@ class TestByClient(StorageContract):
     @pytest.fixture
     def twin(self, mine: Any) -> RedisTokenStorage:
         return RedisTokenStorage(mine, "with {odd} [prefix]*")
+
+    @pytest.fixture
+    def mortal(self, mine: Any) -> RedisTokenStorage:
+        return RedisTokenStorage(mine, lock_lease=0.5)
 
 
 class TestInCluster(StorageContract):
@@ -98,6 +108,10 @@ class TestInCluster(StorageContract):
     def storage(self, cluster: Any) -> RedisTokenStorage:
         cluster.flushall()
         return RedisTokenStorage(cluster)
+
+    @pytest.fixture
+    def mortal(self, storage: RedisTokenStorage, cluster: Any) -> RedisTokenStorage:
+        return RedisTokenStorage(cluster, lock_lease=0.5)
 
 
 # What the server holds
@@ -166,20 +180,6 @@ def test_a_lease_that_ran_out_frees_no_other(server: Daemon, storage: RedisToken
         with pytest.raises(StorageLockTimeoutError), slow.lock("key", 0):
             pass
     slow.close()
-
-
-def test_the_death_of_its_holder_frees_the_lock(server: Daemon, storage: RedisTokenStorage) -> None:
-    """After kill -9 of the holder the lock is free when the lease is over."""
-
-    def child() -> None:
-        with RedisTokenStorage(server.redis_url, lock_lease=0.5).lock("key", 1):
-            signal.raise_signal(signal.SIGKILL)
-
-    assert not in_child(child)
-    with pytest.raises(StorageLockTimeoutError), storage.lock("key", 0):
-        pass
-    with storage.lock("key", 5):
-        pass
 
 
 @pytest.mark.parametrize("lease", [0, -1, float("inf"), float("nan"), True, "60"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import replace
 
@@ -112,3 +114,16 @@ class LockContract(EntryContract):
             assert in_child(child)
             results = in_threads(1, lambda _: storage.lock("key", 0).__enter__())
         assert isinstance(results[0], StorageLockTimeoutError)
+
+    def test_the_death_of_its_holder_frees_the_lock(self, mortal: TokenStorage) -> None:
+        """After kill -9 of the process that holds the lock another gets it, at once or when the lease is over."""
+        if not self.between_processes:
+            pytest.skip("shared between threads only")
+
+        def child() -> None:
+            with mortal.lock("key", _PATIENCE):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        assert not in_child(child)
+        with mortal.lock("key", _PATIENCE):
+            pass

@@ -44,6 +44,14 @@ class StorageContract(LockContract):
         """Give another object for the same storage, as another program would make it; by default the very one."""
         return storage
 
+    @pytest.fixture
+    def mortal(self, storage: TokenStorage) -> TokenStorage:
+        """Give a storage whose lock is free within 20 s after its holder was killed; by default the very one.
+
+        Override it where a lock is a lease, with one that is short.
+        """
+        return storage
+
     def test_closing_is_harmless(self, storage: TokenStorage) -> None:
         """A storage may be closed twice, and used again."""
         storage.set("key", self.token())
