@@ -316,7 +316,7 @@ def test_an_attempt_interrupted_while_it_lands_lands(led: Rig, function: str) ->
     assert ("token-1", "token-2") == (led.manager.get_token().access_token, led.manager.force_refresh().access_token)
 
 
-@pytest.mark.parametrize("function", ["_offer", "_wait", "_run", "may_start", "start"])
+@pytest.mark.parametrize("function", ["_offer", "offer", "_wait", "_run", "may_start", "start"])
 def test_a_caller_interrupted_elsewhere_leaves_a_manager_that_works(led: Rig, function: str) -> None:
     """Whatever it was about to do, the next caller does."""
     with interrupted_in(function):
