@@ -23,7 +23,7 @@ CRYPTO = ["cryptography>=41", "PyJWT>=2.8"]
 PROMETHEUS = ["prometheus-client>=0.19"]
 OPENTELEMETRY = ["opentelemetry-api>=1.23"]
 
-DOCS = ["sphinx>=7.4", "furo>=2024.8"]
+DOCS = ["sphinx>=7.4", "furo>=2024.8", "pytest>=8"]  # pytest: the reference shows its fixtures
 TEST = [
     *DJANGO,
     *REDIS,

@@ -173,11 +173,11 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_must_hold(self) -> None:
+        self._a_valid_token_beats_any_error()  # the first, as it asks for a token and so may begin a fetch
         self._never_two_attempts_unless_superseded()
         self._no_attempt_before_its_back_off()
         self._a_newer_token_is_never_displaced()
         self._every_waiter_is_answered()
-        self._a_valid_token_beats_any_error()
 
     def _never_two_attempts_unless_superseded(self) -> None:
         fetches = self.source.fetches_begun
