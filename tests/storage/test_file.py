@@ -389,7 +389,8 @@ def test_a_file_system_without_flock_is_refused(
         assert not isinstance(refused.value, StorageLockTimeoutError)
         with pytest.raises(StorageError):
             storage.set("key", NEW)
-    assert (OLD, True) == (storage.get("key"), entry.exists())  # some versions unlink a lock file, which nobody can hold
+    # Some versions of filelock unlink a lock file there, which nobody can hold.
+    assert (OLD, True) == (storage.get("key"), entry.exists())
     monkeypatch.undo()
     storage.set("key", NEW)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import final
 
@@ -80,13 +80,13 @@ class FileLocks:
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> bool:
-    try:
-        lock.acquire(timeout=timeout, poll_interval=_POLL_INTERVAL)
-    except Timeout:
+    for seconds in dict.fromkeys((0.0, timeout)):  # the first try shows what kind of a lock it is
+        with suppress(Timeout):
+            lock.acquire(timeout=seconds, poll_interval=_POLL_INTERVAL)
         _refuse_substitute(lock)
-        return False
-    _refuse_substitute(lock)
-    return True
+        if lock.is_locked:
+            return True
+    return False
 
 
 def _refuse_substitute(lock: BaseFileLock) -> None:
