@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import ctypes, os, sys, threading
+import ctypes, os, sys, threading, time
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.tokens import Token
@@ -31,13 +31,24 @@ def child():
     with storage.lock("free", 5):
         return storage.get("key") == Token("first") and held is (sys.argv[1] == "file")
 
+def fork():
+    # A thread that waits for the interpreter's lock asks for it when the switch interval is over, and who lets go of
+    # it then waits until another has it: in the child, for ever. So nobody is to have asked at that instant.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.2)
+    try:
+        time.sleep(0.02)
+        return ctypes.PyDLL(None).fork()
+    finally:
+        sys.setswitchinterval(interval)
+
 threads = [threading.Thread(target=work) for _ in range(3)]
 for thread in threads:
     thread.start()
 failed = 0
 with storage.lock("key", 5):
     for _ in range(10):
-        pid = ctypes.PyDLL(None).fork()
+        pid = fork()
         if pid == 0:
             os._exit(0 if child() else 1)
         failed += os.waitpid(pid, 0)[1] != 0
