@@ -40,7 +40,8 @@ def test_a_fault_is_a_transient_transport_error_in_time(server: OAuthServer, pro
     before = time.monotonic()
     with pytest.raises(TransportError) as caught:
         impatient(server, proxy).fetch()
-    assert FAULTS[fault] * LIMIT * 0.9 <= time.monotonic() - before < FAULTS[fault] * LIMIT + SLACK
+    # A server that is slow to answer is a black hole for a while: one limit, where its answer would have dripped.
+    assert min(FAULTS[fault], 1) * LIMIT * 0.9 <= time.monotonic() - before < FAULTS[fault] * LIMIT + SLACK
     assert (True, "password") == (caught.value.transient, caught.value.step_name)
     proxy.heal()
     assert server.app(proxy.url).fetch().access_token

@@ -5,6 +5,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,16 @@ def test_a_cache_that_keeps_nothing_says_so(use_cache: Any) -> None:
         storage.set("key", NEW)
     with storage.lock("key", 0), pytest.raises(StorageLockTimeoutError), storage.lock("key", 0):
         pass
+
+
+def test_an_expired_token_may_be_gone_before_it_is_read_back(use_cache: Any, tmp_path: Path) -> None:
+    """It lives a second, which a busy cache may take; what is to live longer must be there."""
+    storage = use_cache("slow_cache.SlowCache", str(tmp_path))()
+    long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    storage.set("key", Token("expired", expires_at=long_ago))
+    assert storage.get("key") is None
+    storage.set("key", NEW)
+    assert NEW == storage.get("key")
 
 
 def test_a_storage_follows_the_settings(use_cache: Any, tmp_path: Path) -> None:
