@@ -10,17 +10,13 @@ from typing import Any, Protocol, final
 
 from requests import PreparedRequest, Response
 
-from tokenkit._hook import hooks_of
+from tokenkit._hook import Owner, hooks_of
 
 __all__ = ["Authoriser", "Deferred", "authorise"]
 
 
-class Authoriser(Protocol):
-    """What is asked of the auth object that a request waits for."""
-
-    @property
-    def header(self) -> str:
-        """The header that holds the token."""
+class Authoriser(Owner, Protocol):
+    """What is asked of the auth object that a request waits for, besides what its hooks ask."""
 
     @property
     def stand_in(self) -> str:
@@ -31,9 +27,6 @@ class Authoriser(Protocol):
 
     def may_carry(self, request: PreparedRequest) -> bool:
         """Return whether the request gets a token."""
-
-    def may_follow(self, came_from: str, url: str) -> bool:
-        """Return whether the token may go on from one URL to the other."""
 
 
 @final
