@@ -309,6 +309,15 @@ def test_a_refresh_token_waits_longer_for_the_lock(make_rig: Callable[..., Rig])
     assert [10, 25] == timed.limits
 
 
+def test_a_source_that_spends_a_refresh_token_of_its_own_waits_longer(make_rig: Callable[..., Rig]) -> None:
+    """From the first attempt on, when neither a token held nor a stored one tells that there is one."""
+    timed = Timed(InMemoryTokenStorage())
+    rig = make_rig(storage=timed)
+    rig.source.spends_refresh_token = True
+    rig.manager.get_token()
+    assert [25] == timed.limits
+
+
 def test_a_stored_refresh_token_waits_longer_for_the_lock(make_rig: Callable[..., Rig]) -> None:
     """So does one that a manager finds at its start, which its first attempt would spend."""
     timed = Timed(InMemoryTokenStorage())

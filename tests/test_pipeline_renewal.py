@@ -220,6 +220,16 @@ def test_wrong_arguments_of_a_provider_are_refused(name: Any, step: str | None, 
         PipelineTokenProvider(chain().pipeline, name, step)
 
 
+@pytest.mark.parametrize(("spender", "expected"), [("device", True), ("user", True), (None, False)])
+def test_a_provider_spends_a_refresh_token_if_a_step_does(spender: str | None, expected: bool) -> None:
+    """A manager's storage may be the only one that is shared, so its lock guards whichever step that is."""
+    steps = [Step(name, clock=FakeClock()) for name in ("device", "app", "user")]
+    for step in steps:
+        step.spends_refresh_token = step.name == spender
+    pipeline = TokenFetchPipeline(steps, InMemoryTokenStorage())
+    assert expected is PipelineTokenProvider(pipeline, "svc").spends_refresh_token
+
+
 def test_a_provider_needs_a_pipeline() -> None:
     """Its steps alone are none."""
     with pytest.raises(ConfigurationError, match="TokenFetchPipeline"):

@@ -205,6 +205,17 @@ def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
     assert {0.5} == {seconds for key, seconds in limits if key != "user"}
 
 
+def test_a_wait_is_longer_where_the_fetch_itself_spends_a_refresh_token() -> None:
+    """From the first start on, with nothing stored."""
+    limits: list[tuple[str, float]] = []
+    storage = WatchedStorage()
+    storage.before["lock"] = lambda *asked: limits.append(asked)
+    c = chain(storage, lock_timeout=0.5)
+    c.user.spends_refresh_token = True
+    c.execute(timeout=20)
+    assert {"user": 16, "app": 0.5, "device": 0.5} == dict(limits)
+
+
 @pytest.mark.parametrize("call", ["get", "replace", "lock", "unlock"])
 def test_any_call_of_a_storage_may_fail(call: str) -> None:
     """Whichever call fails, a token comes."""

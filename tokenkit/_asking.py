@@ -41,6 +41,7 @@ class FetcherProvider(TokenProvider):
         if tuple(fetcher.depends_on):
             raise ConfigurationError(f"{name} depends on other steps; put them into a TokenFetchPipeline")
         self.service_name = name
+        self.spends_refresh_token = fetcher.spends_refresh_token
         self._fetcher = fetcher
         self._clock = clock
 

@@ -126,10 +126,10 @@ class Execution:
 
     def _patience(self, step: TokenFetcher) -> float:
         known = (self._distrusted.get(step.name), self._read.get(step.name))
-        spends = any(token is not None and token.refresh_token is not None for token in known)
+        holds = any(token is not None and token.refresh_token is not None for token in known)
         lock_timeout = self._policy.seconds("lock_timeout")
         attempt = max(lock_timeout, self._policy.seconds("refresh_request_timeout"))  # a call may have no limit
-        return lock_patience(lock_timeout, min(attempt, self._left(step)), spends)
+        return lock_patience(lock_timeout, min(attempt, self._left(step)), holds or step.spends_refresh_token)
 
     def _healed(self, step: TokenFetcher, previous: Token | None) -> Token:
         """Fetch the step; where its upstream was refused and came from the cache, once more with a new one."""

@@ -105,9 +105,9 @@ class SharedSource:
         return renewed
 
     def _patience(self, attempt: Renewing, known: Token | None) -> float:
-        """Return how long to wait for the lock, by the token held or, at a cold start, stored."""
+        """Return how long to wait for the lock, by the provider and the token held or, at a cold start, stored."""
         left = attempt.deadline - self._clock.monotonic()
-        spends = known is not None and known.refresh_token is not None
+        spends = self._provider.spends_refresh_token or (known is not None and known.refresh_token is not None)
         return lock_patience(self._policy.seconds("lock_timeout"), left, spends)
 
     def _alone(self, attempt: Renewing, known: Token | None) -> Token:

@@ -66,6 +66,9 @@ class TokenFetcher(ABC):
     """The names of the steps whose tokens :meth:`fetch` reads from its context."""
     ttl: timedelta | None = None
     """A lifetime that overrides what the answer says; None believes the answer."""
+    spends_refresh_token: bool = False
+    """Whether :meth:`fetch` itself spends a refresh token: two who do so at once may lose the grant, so each waits
+    longer for the other."""
 
     @property
     def cache_key(self) -> str:
@@ -107,6 +110,8 @@ class TokenProvider(ABC):
 
     service_name: str
     """What the token is for; not empty. It stands in events, logs and errors."""
+    spends_refresh_token: bool = False
+    """Whether :meth:`fetch_token` itself spends a refresh token, as of a fetcher."""
 
     @property
     def cache_key(self) -> str:

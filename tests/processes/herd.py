@@ -90,7 +90,7 @@ def fork(task: Callable[[], list[str]]) -> int:
 def main() -> None:
     order = json.loads(sys.argv[1])
     for run in range(order["runs"]):
-        if order["refresh_tokens"]:
+        if order["refresh_tokens"] and order["stored"]:
             leave_an_expired_token(order, make_storage(order["storage"], order["where"], run), run)
         start_at = time.monotonic() + 0.15
         pipes = [fork(lambda run=run, at=start_at: child(order, run, at)) for _ in range(order["processes"])]

@@ -32,7 +32,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
 def run_herd(idp: LocalIdP, where: tuple[str, str], **order: object) -> list[list[list[str]]]:
     """Return what each process of each run got."""
     standard = {"storage": where[0], "where": where[1], "token_url": idp.token_url, "processes": PROCESSES}
-    standard |= {"runs": 1, "tokens": 1, "refresh_tokens": [], "pipeline": False, "lock_timeout": 10}
+    standard |= {"runs": 1, "tokens": 1, "refresh_tokens": [], "stored": True, "pipeline": False, "lock_timeout": 10}
     program = [sys.executable, str(Path(__file__).with_name("herd.py")), json.dumps(standard | order)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=58, check=False)
     assert (0, "") == (done.returncode, done.stderr)
@@ -59,15 +59,19 @@ def test_sixteen_processes_spend_a_refresh_token_once(local_idp: LocalIdP, where
     assert 0 == local_idp.reuse_detected
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["first-start", "restart"])
 @pytest.mark.parametrize("pipeline", [False, True], ids=["manager", "pipeline"])
 @pytest.mark.parametrize("where", ["file"], indirect=True)
 def test_a_provider_slower_than_the_lock_costs_no_session(
-    local_idp: LocalIdP, where: tuple[str, str], pipeline: bool
+    local_idp: LocalIdP, where: tuple[str, str], pipeline: bool, stored: bool
 ) -> None:
-    """Four processes that find the lock held beyond ``lock_timeout`` wait, rather than spend what it guards."""
+    """Four processes that find the lock held beyond ``lock_timeout`` wait, rather than spend what it guards.
+
+    That is a stored refresh token, or the one that each of them was given.
+    """
     local_idp.latency = 0.5
     minted = [local_idp.issue(kind="refresh").access_token]
-    order = {"processes": 4, "refresh_tokens": minted, "pipeline": pipeline, "lock_timeout": 0.1}
+    order = {"processes": 4, "refresh_tokens": minted, "pipeline": pipeline, "lock_timeout": 0.1, "stored": stored}
     (results,) = run_herd(local_idp, where, **order)
     assert 1 == len({tuple(seen) for seen in results}), results
     assert (1, 0) == (local_idp.count("token:refresh_token"), local_idp.reuse_detected)

@@ -88,6 +88,7 @@ class RefreshTokenFetcher(OAuth2Fetcher):
 
     refresh_token: str | Callable[..., str]
     name: str = "refresh_token"
+    spends_refresh_token = True
     grant: ClassVar[str] = "refresh_token"
     secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "refresh_token")
     _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_refused", "_rotated")
