@@ -191,7 +191,7 @@ class ManagerMachine(RuleBasedStateMachine):
             assert self.may_skip or one.began_at >= self.no_attempt_before
             self.may_skip = False
         self.judged = len(self.source.fetches_begun)
-        self.may_skip = any(one.synchronous for one in self.waiting) or (self.may_skip and not self.background)
+        self.may_skip = any(one.synchronous for one in self.waiting)
 
     def _a_newer_token_is_never_displaced(self) -> None:
         current = self.manager.current
@@ -247,10 +247,9 @@ class ManagerMachine(RuleBasedStateMachine):
         self._settle()
 
     def _let_nobody_skip_again(self) -> None:
-        if self.background:  # else one who leads an attempt that was superseded has not joined the one that failed
-            self.may_skip = False
-            for one in self.waiting:
-                one.synchronous = False
+        self.may_skip = False
+        for one in self.waiting:
+            one.synchronous = False
 
     def _is_usable(self, token: Token | None) -> bool:
         return token is not None and token.expires_at.timestamp() - self.clock.time() > MARGIN

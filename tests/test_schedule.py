@@ -189,6 +189,19 @@ def test_a_synchronous_caller_skips_the_back_off_once(desk: Desk) -> None:
     assert desk.schedule.attempts.current is None
 
 
+def test_a_leader_whose_attempt_was_superseded_skips_no_other_back_off(desk: Desk) -> None:
+    """It has had the attempt that it asked for, and the back-off is that of the one which took its place."""
+    call = desk.call(synchronous=True)
+    led = desk.consult(call)
+    desk.begin(led)
+    desk.clock.advance(LIMIT)
+    desk.back_off()
+    desk.fail(led)
+    with pytest.raises(AuthenticationError, match="down"):
+        desk.consult(call)
+    assert desk.schedule.attempts.current is None
+
+
 def test_callers_share_the_attempt_under_way(desk: Desk) -> None:
     """Whoever comes waits for it until it would hang, or as long as there is time."""
     attempt = desk.wait_for_attempt(desk.call())

@@ -85,11 +85,12 @@ class Schedule:
 
     def _report(self, call: Call, now: float) -> None:
         """Raise the failure of the attempt that *call* waited for, if it has failed."""
-        if call.joined is None or not call.joined.has_failed:
+        joined = call.joined
+        if joined is None or not joined.done or joined.cut_short:
             return
         call.skip_back_off = False  # it has had the attempt that it asked for
-        if call.report_error and call.joined.error is not None:
-            raise self._own(call.joined.error, now)
+        if joined.has_failed and joined.error is not None and call.report_error:
+            raise self._own(joined.error, now)
 
     def _joinable(self, call: Call, now: float) -> Attempt | None:
         """Return the attempt to wait for; None where the back-off allows none yet and *call* waits for that."""
