@@ -1,6 +1,7 @@
 import queue
 import threading
 import time
+from datetime import datetime, timezone
 
 import pytest
 
@@ -19,6 +20,12 @@ def test_wall_time(clock: SystemClock) -> None:
     """Wall time is the system's, in seconds since the epoch."""
     before = time.time()
     assert before <= clock.time() <= time.time()
+
+
+def test_now(clock: SystemClock) -> None:
+    """The same as an aware datetime."""
+    before = datetime.now(timezone.utc)
+    assert before <= clock.now() <= datetime.now(timezone.utc)
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the platform has no clock that counts suspend")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import final
 
 from requests.exceptions import HTTPError, RequestException
@@ -23,7 +23,7 @@ from tokenkit.errors import (
 )
 from tokenkit.tokens import Token
 
-__all__ = ["FetcherProvider", "as_token", "as_token_error", "checked", "wall_time"]
+__all__ = ["FetcherProvider", "as_token", "as_token_error", "checked"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +50,10 @@ class FetcherProvider(TokenProvider):
         return self._fetcher.cache_key
 
     def fetch_token(self, context: FetchContext | None = None) -> Token:
-        return as_token(self._fetcher, None, context, wall_time(self._clock))
+        return as_token(self._fetcher, None, context, self._clock.now())
 
     def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
-        return as_token(self._fetcher, current, context, wall_time(self._clock))
+        return as_token(self._fetcher, current, context, self._clock.now())
 
 
 def as_token(fetcher: TokenFetcher, previous: Token | None, context: FetchContext | None, now: datetime) -> Token:
@@ -113,8 +113,3 @@ def _is_clean(error: BaseException | None) -> bool:
     if isinstance(error, (RequestException, UnicodeError, subprocess.SubprocessError)) or hasattr(error, "doc"):
         return False
     return _is_clean(error.__cause__) and _is_clean(error.__context__)
-
-
-def wall_time(clock: Clock) -> datetime:
-    """Return *clock*'s wall time as an aware datetime."""
-    return datetime.fromtimestamp(clock.time(), timezone.utc)

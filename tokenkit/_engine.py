@@ -14,7 +14,6 @@ import threading
 import weakref
 from typing import final
 
-from tokenkit._asking import wall_time
 from tokenkit._forks import PerProcess
 from tokenkit._renewal import Attempt, RenewalThread
 from tokenkit._schedule import Call, Schedule
@@ -228,7 +227,7 @@ class Engine:
 
     def _tell_lifetime(self, token: Token | None, *, adopted: bool, background: bool) -> None:
         if token is not None:
-            left = token.expires_in(wall_time(self._clock))
+            left = token.expires_in(self._clock.now())
             self._announcer.tell("token_lifetime", "adopted" if adopted else "fetched", left, background=background)
 
     # The thread

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit._asking import as_token, as_token_error, wall_time
+from tokenkit._asking import as_token, as_token_error
 from tokenkit._flights import Flights
 from tokenkit._shared import SharedToken, lock_patience
 from tokenkit._steps import upstream_of, with_dependents
@@ -86,7 +86,7 @@ class Execution:
     def token(self, step: TokenFetcher) -> Token:
         """Return the step's token: the one this run has, else the cached one, else a new one."""
         token = self._got.get(step.name)
-        if token is None or token.is_expired(wall_time(self._clock)):
+        if token is None or token.is_expired(self._clock.now()):
             token = self._cached_token(step) or self._renewed_token(step)
             self._got[step.name] = token
         return token
@@ -147,9 +147,9 @@ class Execution:
         return self._fetched(step, previous)
 
     def _fetched(self, step: TokenFetcher, previous: Token | None) -> Token:
-        context = FetchContext(self._upstream(step), timeout=self._limit(step))
+        context = FetchContext(self._upstream(step), timeout=self._limit(step), clock=self._clock)
         try:
-            return as_token(step, previous, context, wall_time(self._clock))
+            return as_token(step, previous, context, self._clock.now())
         except Exception as error:
             shared = as_token_error(error)
             cause = shared if shared is error else shared.__cause__
@@ -167,7 +167,7 @@ class Execution:
         return tokens
 
     def _still_has(self, name: str, token: Token) -> bool:
-        return self._got.get(name) is token and not token.is_expired(wall_time(self._clock))
+        return self._got.get(name) is token and not token.is_expired(self._clock.now())
 
     def _shared(self, step: TokenFetcher) -> SharedToken:
         return SharedToken(self._places.storage, self._places.keys[step.name], self._clock, source=step.name)
@@ -176,7 +176,7 @@ class Execution:
         distrusted = self._distrusted.get(step.name)
         if distrusted is not None and (token.access_token == distrusted.access_token or _precedes(token, distrusted)):
             return False
-        return self._policy.is_usable(token, wall_time(self._clock))
+        return self._policy.is_usable(token, self._clock.now())
 
     def _limit(self, step: TokenFetcher) -> float | None:
         left = self._left(step)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import final
 
-from tokenkit._asking import wall_time
 from tokenkit._shared import is_newer
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError
@@ -110,7 +109,7 @@ class Holding:
 
     def publish(self, token: Token, now: float, *, adopted: bool) -> None:
         """Hold *token* from *now* on."""
-        wall = wall_time(self._clock)
+        wall = self._clock.now()
         due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
         if adopted and not self.generations and token.is_expired(wall, self._policy.seconds("initial_safety_margin")):
             due_in = min(due_in, 0.0)

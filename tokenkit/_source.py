@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol, final
 
-from tokenkit._asking import as_token_error, checked, wall_time
+from tokenkit._asking import as_token_error, checked
 from tokenkit._shared import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
@@ -147,7 +147,7 @@ class SharedSource:
         if rejected is not None and stored.access_token == rejected.access_token:
             return False
         is_new = known is None or is_newer(stored, known)
-        return is_new and self._policy.is_usable(stored, wall_time(self._clock))
+        return is_new and self._policy.is_usable(stored, self._clock.now())
 
     def _ask(self, attempt: Renewing, previous: Token | None) -> Token:
         began = self._clock.monotonic()
@@ -156,7 +156,7 @@ class SharedSource:
             token: object = self._called(attempt, previous)
             if isinstance(token, Token) and self._expired_on_its_way(attempt, token, began):
                 token = self._called(attempt, token)  # its refresh token, if it has one, is the one to spend now
-            token = checked(token, self._provider.service_name, wall_time(self._clock))
+            token = checked(token, self._provider.service_name, self._clock.now())
             result = "success"
             return token
         finally:
@@ -164,12 +164,13 @@ class SharedSource:
 
     def _expired_on_its_way(self, attempt: Renewing, token: Token, began: float) -> bool:
         """Return whether *token* took longer to come than it lives, as where the host starves threads."""
-        moment, now = self._clock.monotonic(), wall_time(self._clock)
+        moment, now = self._clock.monotonic(), self._clock.now()
         was_good = not token.is_expired(now - timedelta(seconds=moment - began))
         return was_good and token.is_expired(now) and moment < attempt.deadline  # else another attempt is under way
 
     def _called(self, attempt: Renewing, previous: Token | None) -> Token:
-        provider, context = self._provider, FetchContext(timeout=max(0.0, attempt.deadline - self._clock.monotonic()))
+        provider, left = self._provider, max(0.0, attempt.deadline - self._clock.monotonic())
+        context = FetchContext(timeout=left, clock=self._clock)
         if previous is None:
             return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()
         if self._refresh_takes_context:

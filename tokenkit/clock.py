@@ -11,6 +11,7 @@ import queue
 import threading
 import time as _time
 from abc import ABC, abstractmethod
+from datetime import datetime, timezone
 from functools import partial
 from typing import final
 
@@ -23,6 +24,10 @@ class Clock(ABC):
     @abstractmethod
     def time(self) -> float:
         """Return wall time in seconds since the epoch; it may jump either way."""
+
+    def now(self) -> datetime:
+        """Return wall time as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self.time(), timezone.utc)
 
     @abstractmethod
     def monotonic(self) -> float:

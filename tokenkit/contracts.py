@@ -7,10 +7,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, final
 
+from tokenkit.clock import Clock, SystemClock
 from tokenkit.tokens import Token
 
 __all__ = ["FetchContext", "TokenFetcher", "TokenProvider", "TokenStorage", "takes_context"]
@@ -25,18 +26,30 @@ class FetchContext(Mapping[str, Token]):
     Args:
         tokens: The tokens; copied.
         timeout: Seconds left for this fetch. None: no limit.
+        clock: Of who asks; the system's unless a test says otherwise.
     """
 
-    __slots__ = ("_timeout", "_tokens")
+    __slots__ = ("_clock", "_timeout", "_tokens")
 
-    def __init__(self, tokens: Mapping[str, Token] = MappingProxyType({}), *, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Mapping[str, Token] = MappingProxyType({}),
+        *,
+        timeout: float | None = None,
+        clock: Clock = SystemClock(),  # noqa: B008  # it has no state
+    ) -> None:
         self._tokens = dict(tokens)
         self._timeout = timeout
+        self._clock = clock
 
     @property
     def timeout(self) -> float | None:
         """Seconds that were left for this fetch when the context was made; None: no limit."""
         return self._timeout
+
+    def now(self) -> datetime:
+        """Return the time, aware and in UTC, by the clock that will judge the token: date it by this."""
+        return self._clock.now()
 
     def __getitem__(self, name: str) -> Token:
         if name not in self._tokens:

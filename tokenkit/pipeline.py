@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import final
 
-from tokenkit._asking import wall_time
 from tokenkit._checks import checked_seconds
 from tokenkit._execution import Execution, Places
 from tokenkit._flights import Flights
@@ -171,7 +170,7 @@ class TokenFetchPipeline:
         if token.refresh_token is None:
             self._storage.delete_if_equal(key, token)
         else:
-            now = wall_time(self._clock)
+            now = self._clock.now()
             issued = token.issued_at or now
             expired = replace(token, expires_at=min(issued, now))  # another host's clock may be ahead
             self._storage.replace(key, token, expired)

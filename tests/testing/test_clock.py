@@ -1,7 +1,9 @@
 """FakeClock: time that only a test moves."""
 
+import math
 import queue
 import threading
+import time
 
 import pytest
 
@@ -74,6 +76,14 @@ def test_it_stands_still(fake_clock):
 def test_the_start_is_what_the_wall_clock_shows():
     """The wall clock starts where it is told to."""
     assert 12.5 == FakeClock(12.5).time()
+
+
+def test_the_start_is_now_unless_it_is_told():
+    """What is dated by the system's time is as good here; whole seconds keep sums exact."""
+    before = time.time()
+    shown = FakeClock().time()
+    assert math.floor(before) <= shown <= time.time()
+    assert shown.is_integer()
 
 
 def test_advance_moves_both_readings(fake_clock):
@@ -245,6 +255,6 @@ def test_a_crowd_of_threads_keeps_time(fake_clock):
     assert [[start + seconds] for seconds in range(1, 51)] == [sleepers.woke_at for sleepers in crowd]
 
 
-def test_the_repr_tells_the_time(fake_clock):
+def test_the_repr_tells_the_time():
     """A failing assertion shows what the clock shows."""
-    assert "FakeClock(time=1800000000.000, parked=0)" == repr(fake_clock)
+    assert "FakeClock(time=1800000000.000, parked=0)" == repr(FakeClock(1_800_000_000))

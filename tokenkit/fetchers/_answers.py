@@ -33,9 +33,9 @@ _clock = SystemClock()
 
 @final
 class Answer(requests.Response):
-    """An answer that knows when its request was sent, in seconds since the epoch."""
+    """An answer that knows when its request was sent, by the clock of who asked."""
 
-    def __init__(self, sent_at: float) -> None:
+    def __init__(self, sent_at: datetime) -> None:
         super().__init__()
         self.sent_at = sent_at
 
@@ -46,7 +46,7 @@ def asked_at(response: requests.Response) -> datetime | None:
     A lifetime counts from then: it began when the token was issued, and how long ago that was by the time the answer
     has been read, over a slow line or in a starved thread, only the server knows.
     """
-    return datetime.fromtimestamp(response.sent_at, timezone.utc) if isinstance(response, Answer) else None
+    return response.sent_at if isinstance(response, Answer) else None
 
 
 def retry_after_seconds(response: requests.Response) -> float | None:

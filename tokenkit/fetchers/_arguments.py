@@ -18,6 +18,7 @@ __all__ = [
     "check_texts",
     "check_words",
     "from_context",
+    "given",
     "scope_words",
     "token_text",
     "value_set",
@@ -64,6 +65,11 @@ def check_fields(**arguments: Any) -> None:
         except (TypeError, ValueError):
             pass
         raise ConfigurationError(f"{name} must be a mapping, or a function that returns one")  # the value is not told
+
+
+def given(context: FetchContext | None) -> FetchContext:
+    """Return *context*, or an empty one where there is none."""
+    return FetchContext() if context is None else context  # one without tokens is false, but has a limit and a clock
 
 
 def from_context(value: Any, context: FetchContext) -> Any:

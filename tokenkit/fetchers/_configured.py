@@ -13,7 +13,7 @@ from typing import ClassVar, final
 
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, own_copy
-from tokenkit.fetchers._arguments import check_step, from_context
+from tokenkit.fetchers._arguments import check_step, from_context, given
 from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers._urls import host_of
@@ -67,9 +67,10 @@ class GivenTokenFetcher(SecretKeeper, TokenFetcher):
             AuthenticationError: There is none in the place.
             MalformedResponseError: What stands there is no token, or an expired one.
         """
-        text = from_context(self.token, FetchContext() if context is None else context)
+        known = given(context)
+        text = from_context(self.token, known)
         try:
-            return Token.from_response({"access_token": text}, ttl=self.ttl)
+            return Token.from_response({"access_token": text}, now=known.now(), ttl=self.ttl)
         except AuthenticationError as error:
             failure = own_copy(error)  # without the frames that hold the token
         failure.step_name = self.name

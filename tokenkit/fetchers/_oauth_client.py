@@ -86,7 +86,7 @@ class OAuthClient:
             return TokenRequest("POST", url, headers, {**build(audience), **credentials})
 
         left = None if end is None else end - _clock.monotonic()
-        return self._transport.exchange(request, step_name=step_name, timeout=left)
+        return self._transport.exchange(request, step_name=step_name, timeout=left, now=context.now)
 
     def revoke(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> None:
         """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime
 
-from tokenkit.clock import SystemClock
 from tokenkit.errors import TokenEndpointError
 from tokenkit.tokens import Token, positive_seconds
 
 __all__ = ["kept", "refresh_params", "seconds_left", "sign_in_again"]
-
-_clock = SystemClock()
 
 
 def refresh_params(token: Token) -> dict[str, str | None]:
@@ -19,21 +16,20 @@ def refresh_params(token: Token) -> dict[str, str | None]:
     return {"grant_type": "refresh_token", "refresh_token": token.refresh_token}
 
 
-def seconds_left(token: Token) -> float | None:
+def seconds_left(token: Token, now: datetime) -> float | None:
     """Return the seconds that *token*'s refresh token has left; None where it is unlimited or unknown."""
     seconds = positive_seconds(token.extra.get("refresh_expires_in"))  # 0 is how Keycloak says 'unlimited'
     if seconds is None or token.issued_at is None:
         return None
-    now = datetime.fromtimestamp(_clock.time(), timezone.utc)
     return max(0.0, seconds - (now - token.issued_at).total_seconds())
 
 
-def kept(token: Token, before: Token) -> Token:
+def kept(token: Token, before: Token, now: datetime) -> Token:
     """Return *token*, with the refresh token of *before* where it has none."""
     if token.refresh_token:
         return token
     extra = dict(token.extra)
-    left = seconds_left(before)
+    left = seconds_left(before, now)
     if left is not None:
         extra["refresh_expires_in"] = int(left)  # counted from the new token's issue
     return replace(token, refresh_token=before.refresh_token, extra=extra)

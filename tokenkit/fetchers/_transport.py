@@ -11,6 +11,7 @@ import queue
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from io import BytesIO
 from typing import Any, final
 
@@ -145,7 +146,12 @@ class Transport:
         self._own: PerProcess[requests.Session] = PerProcess(new_session)
 
     def exchange(
-        self, build: Callable[[], TokenRequest], *, step_name: str | None, timeout: float | None = None
+        self,
+        build: Callable[[], TokenRequest],
+        *,
+        step_name: str | None,
+        timeout: float | None = None,
+        now: Callable[[], datetime] = _clock.now,
     ) -> tuple[requests.Response, Scrubber]:
         """Send what *build* makes until there is an answer, and return it.
 
@@ -153,6 +159,7 @@ class Transport:
             build: Called for each try, so that each can have a new ``jti``.
             step_name: What errors name.
             timeout: Seconds for all tries together; None: each try has its own limit only.
+            now: Tells when the answer's request was sent, from which the token's lifetime counts.
 
         Returns:
             A success, whole and detached from its request, and what takes that request's secrets out of a text.
@@ -166,7 +173,7 @@ class Transport:
         retry = self._retry
         while True:
             request = build()
-            outcome = self._try(request, end)
+            outcome = self._try(request, end, now)
             again = _next_policy(retry, request, outcome)
             if again is None or not self._pause(again, outcome, end):
                 break
@@ -184,14 +191,13 @@ class Transport:
         if session is not None:
             session.close()
 
-    def _try(self, request: TokenRequest, end: float) -> requests.Response | Failure:
-        now = _clock.monotonic()
-        if end <= now:
+    def _try(self, request: TokenRequest, end: float, now: Callable[[], datetime]) -> requests.Response | Failure:
+        left = end - _clock.monotonic()
+        if left <= 0:
             return Failure("late", f"no time was left to ask {host_of(request.url)}")
-        left = end - now
-        limit = min(end, now + self._total)
+        limit = min(end, _clock.monotonic() + self._total)
         session = self._session or self._own.get()
-        sent_at = _clock.time()
+        sent_at = now()
         try:
             with (
                 deadline(limit),
@@ -238,7 +244,7 @@ def _next_policy(retry: Retry, request: TokenRequest, outcome: requests.Response
         return None
 
 
-def _whole(response: requests.Response, limit: float, sent_at: float, *, in_time: bool) -> Answer | Failure:
+def _whole(response: requests.Response, limit: float, sent_at: datetime, *, in_time: bool) -> Answer | Failure:
     """Return a copy of *response* with its body read, and without the request that it answers, sent at *sent_at*.
 
     *in_time* tells that its connection keeps the deadline by itself, so that a read may wait for a full chunk.

@@ -16,7 +16,7 @@ from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
 from tokenkit.fetchers._answers import at_path
-from tokenkit.fetchers._arguments import check_step, from_context
+from tokenkit.fetchers._arguments import check_step, from_context, given
 from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.tokens import Token
@@ -112,7 +112,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
             MalformedResponseError: Its output is no token, or longer than 1 MiB.
         """
         try:
-            return self._token(FetchContext() if context is None else context)
+            return self._token(given(context))
         except AuthenticationError as error:
             failure = own_copy(error)  # without the frames that hold the environment and the output
         failure.step_name = self.name
@@ -121,7 +121,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
     def _token(self, context: FetchContext) -> Token:
         limit = self.timeout if context.timeout is None else min(self.timeout, context.timeout)
         output = self._run({**os.environ, **(from_context(self.env, context) or {})}, limit)
-        return Token.from_response(self._answer(output), ttl=self.ttl)
+        return Token.from_response(self._answer(output), now=context.now(), ttl=self.ttl)
 
     def _run(self, environment: Mapping[str, str], limit: float) -> bytes:
         end = _clock.monotonic() + limit

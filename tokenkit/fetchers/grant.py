@@ -14,7 +14,15 @@ from urllib3.util import Retry
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
-from tokenkit.fetchers._arguments import check_fields, check_step, check_words, from_context, scope_words, value_set
+from tokenkit.fetchers._arguments import (
+    check_fields,
+    check_step,
+    check_words,
+    from_context,
+    given,
+    scope_words,
+    value_set,
+)
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers._oauth_client import OAuthClient
@@ -192,7 +200,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             MalformedResponseError: The answer is not a bearer token.
             ConfigurationError: A key cannot sign, or the extra ``[crypto]`` is not installed.
         """
-        known = FetchContext() if context is None else context
+        known = given(context)
         return self._ask(lambda url: {"grant_type": self.grant, **self._grant_params(url, known)}, known)
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
@@ -203,10 +211,10 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
                 has rotated the refresh token, then :meth:`fetch`.
             AuthenticationError: As for :meth:`fetch`.
         """
-        if not current.refresh_token or seconds_left(current) == 0:
-            return self.fetch(context)
-        known = FetchContext() if context is None else context
-        return kept(self._ask(lambda _url: refresh_params(current), known, scope=False), current)
+        known = given(context)
+        if not current.refresh_token or seconds_left(current, known.now()) == 0:
+            return self.fetch(known)
+        return kept(self._ask(lambda _url: refresh_params(current), known, scope=False), current, known.now())
 
     def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
         """Tell the server that *token* is no longer needed (RFC 7009); of a :class:`Token`, its refresh token first.

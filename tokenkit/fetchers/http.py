@@ -17,7 +17,7 @@ from urllib3.util import Retry
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, at_path, json_object
-from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context
+from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context, given
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
 from tokenkit.fetchers._urls import checked_url, host_of
@@ -134,10 +134,10 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
             TokenEndpointError: The endpoint refused.
             MalformedResponseError: The answer is not a token.
         """
-        known = FetchContext() if context is None else context
+        known = given(context)
         try:
             response, _scrubber = self._transport.exchange(
-                lambda: self._request(known), step_name=self.name, timeout=known.timeout
+                lambda: self._request(known), step_name=self.name, timeout=known.timeout, now=known.now
             )
         except TokenKitError as error:
             failure = own_copy(error)  # without the frames whose variables hold secrets

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, final
 
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
-from tokenkit.fetchers._arguments import check_step
+from tokenkit.fetchers._arguments import check_step, given
 from tokenkit.fetchers._files import read_secret
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher  # a local source too
@@ -69,8 +69,9 @@ class StaticTokenFetcher(SecretKeeper, TokenFetcher):
             AuthenticationError: It is expired.
         """
         assert isinstance(self.token, Token)
-        token = self.token.with_ttl(self.ttl)
-        if token.is_expired():
+        now = given(context).now()
+        token = self.token.with_ttl(self.ttl, now)
+        if token.is_expired(now):
             raise AuthenticationError("the static token is expired", step_name=self.name)
         return token
 
@@ -111,13 +112,14 @@ class CallableTokenFetcher(TokenFetcher):
         Raises:
             MalformedResponseError: It returned something else than a token.
         """
-        arguments = (FetchContext() if context is None else context,) if takes_context(self.function) else ()
+        known = given(context)
+        arguments = (known,) if takes_context(self.function) else ()
         token: object = self.function(*arguments)
         if not isinstance(token, Token):
             kind = type(token).__name__
             del token  # it may be a bare access token, which the traceback's variables are not to show
             raise MalformedResponseError(f"the function returned {kind}, not a Token", step_name=self.name)
-        return token.with_ttl(self.ttl)
+        return token.with_ttl(self.ttl, known.now())
 
 
 @final
@@ -162,14 +164,14 @@ class EnvTokenFetcher(TokenFetcher):
             AuthenticationError: It is not set, or empty.
             MalformedResponseError: What it holds is no token, or an expired one.
         """
-        return _without_frames(self._read)
+        return _without_frames(lambda: self._read(given(context).now()))
 
-    def _read(self) -> Token:
+    def _read(self, now: datetime) -> Token:
         text = os.environ.get(self.variable, "").strip()
         if not text:
             message = f"the environment variable {self.variable} is not set, or empty"
             raise AuthenticationError(message, step_name=self.name)
-        return _token(text, ttl=self.ttl, step_name=self.name)
+        return _token(text, now, ttl=self.ttl, step_name=self.name)
 
 
 @final
@@ -222,11 +224,11 @@ class FileTokenFetcher(TokenFetcher):
             AuthenticationError: There is no token in it; it may come yet (``transient``).
             MalformedResponseError: What it holds is no token, or one that expired and may be replaced yet.
         """
-        return _without_frames(self._read)
+        return _without_frames(lambda: self._read(given(context).now()))
 
-    def _read(self) -> Token:
+    def _read(self, now: datetime) -> Token:
         text = read_secret(self.path, step_name=self.name)
-        token = _token(text, ttl=self.ttl, step_name=self.name, transient=True)
+        token = _token(text, now, ttl=self.ttl, step_name=self.name, transient=True)
         return replace(token, extra={"refresh_in": self.reread})
 
 
@@ -275,15 +277,15 @@ class StoredTokenFetcher(TokenFetcher):
             StorageError: The storage failed.
         """
         token = self.storage.get(self.key)
-        if token is None or token.is_expired():
+        if token is None or token.is_expired(given(context).now()):
             state = "no token" if token is None else "an expired token"
             raise AuthenticationError(f"the storage has {state} under its key", step_name=self.name, transient=True)
         return token
 
 
-def _token(text: str, *, ttl: timedelta | None, step_name: str, transient: bool = False) -> Token:
+def _token(text: str, now: datetime, *, ttl: timedelta | None, step_name: str, transient: bool = False) -> Token:
     try:
-        return Token.from_response({"access_token": text}, ttl=ttl)
+        return Token.from_response({"access_token": text}, now=now, ttl=ttl)
     except MalformedResponseError as error:
         error.step_name, error.transient = step_name, transient
         raise

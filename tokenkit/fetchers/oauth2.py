@@ -14,7 +14,7 @@ from typing import Any, ClassVar, final
 
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, TokenEndpointError
-from tokenkit.fetchers._arguments import from_context, token_text
+from tokenkit.fetchers._arguments import from_context, given, token_text
 from tokenkit.fetchers._client_auth import signed_jwt
 from tokenkit.fetchers._refresh_tokens import sign_in_again
 from tokenkit.fetchers.grant import OAuth2Fetcher
@@ -151,14 +151,14 @@ class RefreshTokenFetcher(OAuth2Fetcher):
         return self.refresh_token  # nothing else tells whose token it is
 
     def _newest(self, context: FetchContext | None) -> str:
-        given: str = from_context(self.refresh_token, context or FetchContext())
+        first: str = from_context(self.refresh_token, given(context))
         rotated = self._rotated
-        return rotated[1] if rotated is not None and rotated[0] == given else given
+        return rotated[1] if rotated is not None and rotated[0] == first else first
 
     def _remember(self, token: Token, context: FetchContext | None) -> Token:
         if not token.refresh_token:
             return replace(token, refresh_token=self._newest(context))
-        self._rotated = (from_context(self.refresh_token, context or FetchContext()), token.refresh_token)
+        self._rotated = (from_context(self.refresh_token, given(context)), token.refresh_token)
         return token
 
 

@@ -37,16 +37,18 @@ class FakeClock(Clock):
     Safe from any thread. Time is kept in whole nanoseconds, so that a thousand small steps add up exactly.
 
     Args:
-        start: What the wall clock shows at first, in seconds since the epoch.
+        start: What the wall clock shows at first, in seconds since the epoch. None: the system's time, in whole
+            seconds, so that a token dated by that is as good here.
         patience: Real seconds that a thread stays parked at most, so that a lost wake-up fails its test
             instead of hanging it.
     """
 
-    def __init__(self, start: float = 1_800_000_000.0, *, patience: float = 30.0) -> None:
+    def __init__(self, start: float | None = None, *, patience: float = 30.0) -> None:
         self._changed = threading.Condition(threading.Lock())  # notified when a thread parks and when time moves
         # Guarded by _changed:
         self._now = _MONOTONIC_START
-        self._wall_ahead = round(start * _NANOSECONDS) - _MONOTONIC_START
+        wall = math.floor(SystemClock().time()) if start is None else start
+        self._wall_ahead = round(wall * _NANOSECONDS) - _MONOTONIC_START
         self._sleepers: list[_Sleeper] = []
         # Set here, never reassigned.
         self._patience = patience
