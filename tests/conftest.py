@@ -1,4 +1,4 @@
-"""Rules for every test: nothing is written to the checkout, nothing is imported from it."""
+"""Rules for every test: nothing is written to the checkout or the user's cache, nothing is imported from there."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +21,14 @@ def _away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the locks and tokens of tests, and of their children, out of the cache of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
