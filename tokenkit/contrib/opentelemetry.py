@@ -1,4 +1,4 @@
-"""Metrics for OpenTelemetry, on its API. Needs ``tokenkit[opentelemetry]``, and an SDK to send them anywhere."""
+"""Metrics for OpenTelemetry, on its API. Needs ``requests-tokenkit[opentelemetry]``, and an SDK to send them anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, on its Python client. Needs ``tokenkit[prometheus]``."""
+"""Metrics for Prometheus, on its Python client. Needs ``requests-tokenkit[prometheus]``."""
 
 from __future__ import annotations
 
