@@ -1,18 +1,23 @@
 """What is made of failures that need a certificate, a missing extra, or an odd exception to happen."""
 
+import select
+import socket
 import ssl
 import sys
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import needs
 import pytest
 import requests
 import urllib3
+from raw_server import Script, answer, raw_server, says
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import AuthenticationError, ConfigurationError, TransportError
-from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher
+from tokenkit.fetchers import ClientCredentialsFetcher, HttpTokenFetcher, PasswordFetcher
 from tokenkit.fetchers._failures import describe
 from tokenkit.testing import LocalIdP
 
@@ -105,7 +110,14 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (requests.exceptions.ConnectTimeout(), "connect"),
         (requests.exceptions.ReadTimeout(), "read"),
-        (requests.exceptions.ProxyError(), "connect"),
+        (requests.exceptions.ProxyError(), "read"),
+        (ProxyError("canary", ConnectionResetError("canary")), "read"),
+        (ProxyError("canary", requests.exceptions.ConnectionError("Tunnel connection failed: 502")), "read"),
+        (ProxyError("canary", ssl.SSLEOFError("canary")), "read"),
+        (ProxyError("canary", OSError("Tunnel connection failed: 502 canary")), "connect"),
+        (ProxyError("canary", NewConnectionError(None, "canary")), "connect"),
+        (ProxyError("canary", NameResolutionError("canary", None, socket.gaierror())), "connect"),
+        (ProxyError("canary", ConnectTimeoutError()), "connect"),
         (requests.exceptions.SSLError(), "tls"),
         (requests.exceptions.ChunkedEncodingError(), "read"),
         (requests.exceptions.ConnectionError("canary"), "read"),
@@ -124,6 +136,86 @@ def test_a_failure_is_told_by_its_type(error: Exception, kind: str) -> None:
     found = describe(error, "idp.example")
     assert kind == found.kind
     assert "canary" not in found.message
+
+
+def refresher(idp: LocalIdP, **options: Any) -> PasswordFetcher:
+    alice = {"username": "alice", "password": "wonderland"}
+    return PasswordFetcher(
+        token_url=idp.token_url, client_id="client", client_secret="secret", ttl=timedelta(hours=1), **alice, **options
+    )
+
+
+def tunnels_to(port: int) -> Script:
+    """Be a proxy that was asked for a tunnel, and hang up when either side does."""
+
+    def script(client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            ways = {client: server, server: client}
+            while True:
+                for one in select.select(list(ways), [], [])[0]:
+                    data = one.recv(65536)
+                    if not data:
+                        return
+                    ways[one].sendall(data)
+
+    return script
+
+
+def test_a_refresh_token_that_went_through_a_proxy_is_not_sent_again(tmp_path: Any) -> None:
+    """A server that spent it and hung up looks to urllib3 like a proxy that was never reached."""
+    context, trusted = self_signed(tmp_path)
+    with LocalIdP(tls=context) as idp, raw_server(tunnels_to(urlsplit(idp.url).port or 0)) as proxy:
+        source = refresher(idp, verify=str(trusted), proxies={"https": proxy.url})
+        token = source.fetch()
+        idp.fail("token", kind="close", processed=True)
+        with pytest.raises(TransportError, match="through the proxy broke"):
+            source.refresh(token)
+        assert (1, 0) == (idp.count("token:refresh_token"), idp.reuse_detected)
+
+
+def test_a_proxy_that_hangs_up_may_have_passed_a_refresh_token_on() -> None:
+    """Without a tunnel it has the whole request."""
+    with raw_server(says(b"")) as proxy:
+        data = {"refresh_token": "rt-1"}
+        source = HttpTokenFetcher(
+            "step", "http://127.0.0.1:9", "", request_data=data, proxies={"http": proxy.url}, retries=1
+        )
+        with pytest.raises(TransportError):
+            source.fetch()
+        assert 1 == len(proxy.requests)
+
+
+def test_a_proxy_that_refuses_the_tunnel_is_asked_again() -> None:
+    """No refresh token came through."""
+    with raw_server(says(answer(b"", status="502 Bad Gateway"))) as proxy:
+        data = {"refresh_token": "rt-1"}
+        source = HttpTokenFetcher(
+            "step", "https://idp.invalid", "", request_data=data, proxies={"https": proxy.url}, retries=1
+        )
+        with pytest.raises(TransportError, match="failed with status 502"):
+            source.fetch()
+        assert 2 == len(proxy.requests)
+
+
+def test_an_error_that_the_caller_handles_says_nothing_of_the_request() -> None:
+    """Python chains the two, and the caller's own may tell of a server that was never reached."""
+    with LocalIdP() as idp:
+        source = refresher(idp)
+        token = source.fetch()
+        idp.fail("token", kind="close", processed=True)
+        try:
+            raise requests.ConnectionError(NewConnectionError(None, "canary"))
+        except requests.ConnectionError:
+            with pytest.raises(TransportError, match="broke before the answer"):
+                source.refresh(token)
+        assert (1, 0) == (idp.count("token:refresh_token"), idp.reuse_detected)
+
+
+def test_a_failed_verification_without_a_reason_is_told_too() -> None:
+    """Only the handshake itself gives one."""
+    found = describe(ssl.SSLCertVerificationError(1, "canary"), "idp.example")
+    assert ("tls", "TLS failure with idp.example: certificate verify failed") == (found.kind, found.message)
 
 
 def test_a_failure_that_wraps_itself_is_told_too() -> None:

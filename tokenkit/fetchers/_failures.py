@@ -27,6 +27,7 @@ from tokenkit.errors import AuthenticationError, MalformedResponseError, Transpo
 __all__ = ["Failure", "describe"]
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+_UNREACHED = (NewConnectionError, NameResolutionError, ConnectTimeoutError, requests.exceptions.ConnectTimeout)
 
 
 @final
@@ -50,22 +51,34 @@ class Failure:
         return TransportError(self.message, step_name=step_name, transient=self.kind != "request")
 
 
-def describe(error: BaseException, host: str) -> Failure:
-    """Return what *error* means for a request to *host*."""
-    chain = list(_unwrapped(error))
-    proxy = next((one for one in chain if isinstance(one, (ProxyError, requests.exceptions.ProxyError))), None)
+def describe(error: BaseException, host: str, outer: BaseException | None = None) -> Failure:
+    """Return what *error* means for a request to *host*.
+
+    Args:
+        error: What was raised.
+        host: Where to.
+        outer: What was being handled before the request was sent: Python chains it to *error*, but it tells of
+            something else.
+    """
+    chain = list(_unwrapped(error, outer))
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
-            return Failure("tls", f"TLS failure with {host}: certificate verify failed: {one.verify_message}")
-    if proxy is not None:
-        return Failure("connect", f"the proxy on the way to {host} failed{_tunnel_status(chain)}")
+            reason = getattr(one, "verify_message", "")  # set by a handshake only
+            return Failure("tls", f"TLS failure with {host}: certificate verify failed{reason and ': ' + reason}")
+    proxied = _any(chain, ProxyError, requests.exceptions.ProxyError)
+    if proxied:
+        # Also what breaks behind the proxy: once the connection is closed, urllib3 does not know how far it came.
+        status = _tunnel_status(chain)
+        if status or _any(chain, *_UNREACHED):
+            return Failure("connect", f"the proxy on the way to {host} failed{status}")
+        host = f"{host} through the proxy"
     if _any(chain, ssl.SSLError, SSLError, requests.exceptions.SSLError):
-        return Failure("tls", f"TLS failure with {host}")
+        return Failure("read" if proxied else "tls", f"TLS failure with {host}")
     if _any(chain, NameResolutionError):
         return Failure("connect", f"the name of {host} could not be resolved")
     if _any(chain, NewConnectionError):
         return Failure("connect", f"no connection to {host}{_errno(chain)}")
-    if _any(chain, ConnectTimeoutError, requests.exceptions.ConnectTimeout):
+    if _any(chain, *_UNREACHED):
         return Failure("connect", f"time-out: no connection to {host} in time")
     if _any(chain, ReadTimeoutError, requests.exceptions.ReadTimeout, TimeoutError):
         return Failure("read", f"time-out: {host} gave no complete answer in time")
@@ -79,9 +92,12 @@ def _other(error: BaseException, host: str) -> Failure:
     return Failure("read", f"the connection to {host} broke before the answer was complete")
 
 
-def _unwrapped(error: BaseException) -> Iterator[BaseException]:
-    """Yield *error* and all that it wraps: requests and urllib3 keep causes in ``args``, ``reason`` and the chain."""
-    todo, seen = [error], set()
+def _unwrapped(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
+    """Yield *error* and all that it wraps: requests and urllib3 keep causes in ``args``, ``reason`` and the chain.
+
+    The chain ends before *outer*.
+    """
+    todo, seen = [error], {id(outer)}
     while todo:
         one = todo.pop(0)
         if id(one) in seen:
@@ -98,7 +114,8 @@ def _any(chain: list[BaseException], *kinds: type[BaseException]) -> bool:
 
 def _tunnel_status(chain: list[BaseException]) -> str:
     for one in chain:
-        found = _TUNNEL.search(str(one)) if isinstance(one, OSError) else None
+        # Of http.client: what requests raises are OSErrors too, but their text may quote a server.
+        found = _TUNNEL.match(str(one)) if type(one) is OSError else None
         if found:
             wants = ": it wants authentication" if found[1] == "407" else ""
             return f" with status {found[1]}{wants}"

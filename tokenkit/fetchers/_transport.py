@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import queue
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -197,6 +198,7 @@ class Transport:
             return Failure("late", f"no time was left to ask {host_of(request.url)}")
         limit = min(end, _clock.monotonic() + self._total)
         session = self._session or self._own.get()
+        outer = sys.exc_info()[1]  # of a caller who sends this while handling an error of his own
         sent_at = now()
         try:
             with (
@@ -212,7 +214,7 @@ class Transport:
             ):
                 return _whole(response, limit, sent_at, in_time=self._session is None)
         except (OSError, HTTPError, ValueError) as error:  # requests' own errors are OSErrors
-            return describe(error, host_of(request.url))
+            return describe(error, host_of(request.url), outer)
 
     def _pause(self, policy: Retry, outcome: requests.Response | Failure, end: float) -> bool:
         """Wait before the next try; False where that would take too long, for the caller to schedule."""
