@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fault_proxy import FaultProxy
-from oauth_servers import SHORT, USERS, OAuthServer
+from oauth_servers import RENEWED_AFTER, USERS, OAuthServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -25,11 +25,11 @@ def test_processes_that_share_files_never_reuse_a_refresh_token(
     before = time.monotonic()
     processes = [_start(sharing_program, order | {"seconds": SECONDS}) for _ in range(PROCESSES)]
     results = [json.loads(process.communicate(timeout=40)[0]) for process in processes]
-    lifetimes = (time.monotonic() - before) / SHORT
+    lives = (time.monotonic() - before) / RENEWED_AFTER
     assert [0] * PROCESSES == [process.returncode for process in processes]
     assert [({"200"}, 0)] * PROCESSES == [(set(one["statuses"]), one["failures"]) for one in results]
     assert {200} == set(proxy.statuses)
-    assert 1 < proxy.connections <= lifetimes + 2
+    assert 1 < proxy.connections <= lives + 2
 
 
 def _start(program: Path, order: dict[str, object]) -> subprocess.Popen[str]:

@@ -22,6 +22,7 @@ from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher
 HERE = Path(__file__).resolve().parent.parent / "servers"
 USERS = {"alice": "wonderland-7f3a", "bob": "builder-91c2"}
 SHORT, LASTING = 3, 60
+RENEWED_AFTER = 0.8 * SHORT  # seconds, at the earliest: the safe fraction, less all of the jitter
 _LIFETIMES = {"service": SHORT, "app": SHORT, "lasting-service": LASTING, "lasting-app": LASTING}
 
 
