@@ -32,7 +32,8 @@ _clock = SystemClock()
 class AuthorizedSession(requests.Session):
     """A session whose requests carry a manager's token, wherever requests' own can be used.
 
-    ``.netrc`` is not looked at, neither for the first request nor after a redirect; proxies of the environment are.
+    While the session has an auth, ``.netrc`` is not looked at, neither for the first request nor after a redirect;
+    proxies of the environment are.
     A redirect keeps the token within its origin, and on the way to another one that *origins* lists. Pickles with
     its manager. :meth:`close` leaves the manager open, which others may share. As safe between threads as requests'
     session: sending is, changing its attributes is not.
@@ -123,8 +124,10 @@ class AuthorizedSession(requests.Session):
             verify: As there.
             cert: As there.
             json: As there.
-            max_allowed_time: Seconds for the whole call: waiting for a token, sending, redirects, retries and their
-                pauses, reading the answer. Only the lookup of a host's name may take longer. None: no limit.
+            max_allowed_time: Seconds for the whole call: waiting for a token, connecting, sending, redirects, retries
+                and the pauses between them, reading the answer. Two things may take longer: the lookup of a host's
+                name, and code of yours that runs meanwhile (a slow body, a response hook, an adapter, the pauses of a
+                subclass of ``Retry``, a source under a manager with ``background=False``). None: no limit.
 
         Raises:
             requests.exceptions.Timeout: *max_allowed_time* was over.

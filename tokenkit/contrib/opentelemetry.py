@@ -1,4 +1,4 @@
-"""Metrics for OpenTelemetry, on its API. Needs ``requests-tokenkit[opentelemetry]``, and an SDK to send them anywhere."""
+"""Metrics for OpenTelemetry, on its API. Needs ``requests-tokenkit[opentelemetry]``; an SDK sends them on."""
 
 from __future__ import annotations
 
