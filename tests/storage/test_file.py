@@ -18,7 +18,7 @@ from secrets_shown import shown
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage
 from tokenkit.storage._names import entry_name
-from tokenkit.testing.crowds import in_child
+from tokenkit.testing.crowds import in_child, killed_in_child
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 
@@ -206,7 +206,11 @@ def dangle(path: Path) -> None:
     path.symlink_to("/nonexistent")
 
 
-def open_up(path: Path) -> None:
+def open_to_the_group(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def open_to_all(path: Path) -> None:
     path.chmod(0o604)
 
 
@@ -218,7 +222,10 @@ def give_away(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [truncate, empty, scramble, inflate, pipe, link, link_to_a_good_one, dangle, open_up, give_away],
+    [
+        *[truncate, empty, scramble, inflate, pipe, link, link_to_a_good_one, dangle],
+        *[open_to_the_group, open_to_all, give_away],
+    ],
 )
 def test_what_cannot_be_trusted_is_absent(
     storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
@@ -284,7 +291,7 @@ def crash() -> Callable[[FileTokenStorage, str], None]:
             setattr(Path if name == "replace" else os, name, die)
             storage.set("key", NEW)
 
-        assert not in_child(child)
+        assert killed_in_child(child)
 
     return run
 
@@ -316,7 +323,7 @@ def test_a_writer_killed_after_the_rename_leaves_the_new_token(storage: FileToke
         Path.replace = rename_and_die  # type: ignore[method-assign, assignment]  # in this child alone
         storage.set("key", NEW)
 
-    assert not in_child(child)
+    assert killed_in_child(child)
     assert NEW == storage.get("key")
     assert [] == list(entry.parent.glob(".*.tmp"))
 
@@ -468,25 +475,27 @@ def test_a_token_that_is_no_json_shows_no_secret(storage: FileTokenStorage) -> N
 
 @pytest.mark.slow
 def test_a_reader_beside_a_writer_for_ten_seconds(storage: FileTokenStorage) -> None:
-    """Two processes that write and one that reads for 10 s: each read is one of the whole tokens."""
-    tokens = [Token(letter * 20_000, refresh_token=letter) for letter in "ab"]
-    storage.set("key", tokens[0])
+    """Two processes that write and one that reads for 10 s: each read is a whole token, of one or of the other."""
+    tokens = {letter: Token(letter * 20_000, refresh_token=letter) for letter in "abcd"}
+    storage.set("key", tokens["a"])
     end = time.monotonic() + 10
     script = (
         "import sys; from tokenkit.storage import FileTokenStorage; from tokenkit.tokens import Token\n"
         "storage = FileTokenStorage(sys.argv[1])\n"
         "while True:\n"
-        "    for letter in 'ab': storage.set('key', Token(letter * 20_000, refresh_token=letter))"
+        "    for letter in sys.argv[2]: storage.set('key', Token(letter * 20_000, refresh_token=letter))"
     )
     command = [sys.executable, "-c", script, str(storage._directory)]
-    writers = [subprocess.Popen(command) for _ in range(2)]
+    writers = [subprocess.Popen([*command, letters]) for letters in ("ab", "cd")]
     try:
         reads = []
         while time.monotonic() < end:
-            reads.append(storage.get("key") in tokens)
+            read = storage.get("key")
+            reads.append(next((letter for letter, token in tokens.items() if token == read), "damaged"))
+        assert [None, None] == [writer.poll() for writer in writers]
     finally:
         for writer in writers:
             writer.kill()
             writer.wait(10)
     assert len(reads) > 100
-    assert all(reads)
+    assert set("abcd") == set(reads)

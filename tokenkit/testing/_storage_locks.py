@@ -12,7 +12,7 @@ import pytest
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError, StorageLockTimeoutError
 from tokenkit.testing._storage_entries import EntryContract
-from tokenkit.testing.crowds import in_child, in_threads
+from tokenkit.testing.crowds import in_child, in_threads, killed_in_child
 from tokenkit.tokens import Token
 
 __all__ = ["LockContract"]
@@ -124,6 +124,6 @@ class LockContract(EntryContract):
             with mortal.lock("key", _PATIENCE):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        assert not in_child(child)
+        assert killed_in_child(child), "the child did not get the lock"
         with mortal.lock("key", _PATIENCE):
             pass
