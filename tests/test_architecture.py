@@ -41,7 +41,7 @@ BESIDE = {
     "tokens": ["errors"],
     "fetchers.oauth2": ["fetchers.http", "fetchers.grant"],
     "fetchers._configured": ["fetchers.http"],
-    "fetchers.local": ["fetchers.command"],
+    "fetchers.local": ["fetchers.command", "fetchers.stored"],
     "_blueprint": ["_schema"],
     "_environment": ["_blueprint", "_schema"],
     "_source": ["_asking", "_shared"],

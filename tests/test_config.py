@@ -354,6 +354,20 @@ def test_two_endpoints_of_one_name_share_no_token(source: str) -> None:
     assert 2 == len({built(source="static", token=token).source.cache_key for token in ("a", "b")})
 
 
+@pytest.mark.parametrize(
+    ("source", "key", "values"),
+    [
+        ("http", "cert", ["a.pem", "b.pem"]),
+        ("body", "token_field", ["access_token", "id_token"]),
+        ("header", "token_header", ["X-A", "X-B"]),
+    ],
+)
+def test_two_tokens_of_one_endpoint_are_told_apart(source: str, key: str, values: list[str]) -> None:
+    """By the certificate that is shown, and by the place in the answer."""
+    table = {"source": source, "endpoint": "token", "base_url": "https://idp.test"}
+    assert 2 == len({built(**table, **{key: value}).source.cache_key for value in values})
+
+
 def test_the_environment_makes_a_manager(variables: Variables, tmp_path: Path) -> None:
     """Keys in capitals after the prefix; tables within the table after another underscore."""
     variables["GRANT"] = "password"

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher, RefreshTokenFetcher, TokenExchangeFetcher
+from tokenkit.fetchers import (
+    ClientCredentialsFetcher,
+    JwtBearerFetcher,
+    PasswordFetcher,
+    RefreshTokenFetcher,
+    TokenExchangeFetcher,
+)
 from tokenkit.fetchers._identity import canonical
 
 CLIENT = {"token_url": "https://idp.example/token", "client_id": "client", "client_secret": "canary-1"}
@@ -70,6 +76,18 @@ def test_users_of_one_client_have_keys_of_their_own() -> None:
     keys += [RefreshTokenFetcher(**client, refresh_token=token).cache_key for token in ("r1", "r2")]
     keys += [TokenExchangeFetcher(**client, subject_token=token).cache_key for token in ("r1", "r2")]
     assert 6 == len(set(keys))
+
+
+@pytest.mark.parametrize("party", ["subject_token", "actor_token", "assertion"])
+def test_a_file_stands_for_what_it_holds(tmp_path: Path, party: str) -> None:
+    """Each host has its user's token under the same path."""
+    keys = []
+    for token in ("alice", "bob", "alice"):
+        (tmp_path / "token").write_text(token)
+        tokens: dict[str, Any] = {party: tmp_path / "token"}
+        kind = JwtBearerFetcher if party == "assertion" else TokenExchangeFetcher
+        keys.append(kind(**CLIENT, **({"subject_token": "s"} if party == "actor_token" else {}), **tokens).cache_key)
+    assert [True, False] == [keys[0] == keys[2], keys[0] == keys[1]]
 
 
 def test_a_key_can_be_read_and_shows_no_secret() -> None:

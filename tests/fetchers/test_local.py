@@ -2,7 +2,7 @@
 
 import base64
 import json
-import os
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -275,6 +275,7 @@ def test_a_local_source_is_a_step(make: Any) -> None:
         lambda: FileTokenFetcher(""),
         lambda: FileTokenFetcher(7),  # type: ignore[arg-type]  # on purpose
         lambda: FileTokenFetcher("x", reread=0),
+        lambda: FileTokenFetcher("x", reread=math.inf),
         lambda: StoredTokenFetcher(InMemoryTokenStorage(), ""),
         lambda: StoredTokenFetcher(None, "key"),  # type: ignore[arg-type]  # on purpose
     ],
@@ -285,10 +286,27 @@ def test_a_wrong_argument_is_found_at_once(make: Any) -> None:
         make()
 
 
-def test_keys_tell_sources_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative path is the file it means."""
+def test_a_file_is_told_apart_by_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hosts have different tokens under one path; a relative path is the file it means."""
     monkeypatch.chdir(tmp_path)
-    assert FileTokenFetcher("a").cache_key == FileTokenFetcher(tmp_path / "a").cache_key
-    keys = {FileTokenFetcher("a").cache_key, FileTokenFetcher("b").cache_key, EnvTokenFetcher("a").cache_key}
-    assert 3 == len(keys)
-    assert os.fspath(tmp_path) in FileTokenFetcher("a").cache_key
+    keys = []
+    for text in ("a", "b", "a"):
+        Path("token").write_text(text)
+        keys.append(FileTokenFetcher(tmp_path / "token").cache_key)
+    assert [True, False] == [keys[0] == keys[2], keys[0] == keys[1]]
+    assert keys[2] == FileTokenFetcher("token").cache_key
+
+
+def test_a_variable_is_told_apart_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes have different tokens in one variable."""
+    keys = []
+    for text in ("a", "b", "a"):
+        monkeypatch.setenv("TOKEN", text)
+        keys.append(EnvTokenFetcher("TOKEN").cache_key)
+    assert [True, False] == [keys[0] == keys[2], keys[0] == keys[1]]
+
+
+@pytest.mark.parametrize("fetcher", [FileTokenFetcher("missing"), EnvTokenFetcher("MISSING")], ids=["file", "variable"])
+def test_what_is_not_there_shares_nothing(fetcher: FileTokenFetcher | EnvTokenFetcher) -> None:
+    """Nobody knows whose token will stand there."""
+    assert fetcher.cache_key != fetcher.cache_key

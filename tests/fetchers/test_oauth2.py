@@ -23,6 +23,7 @@ from tokenkit.errors import (
 from tokenkit.fetchers import (
     ClientCredentialsFetcher,
     JwtBearerFetcher,
+    OAuth2Fetcher,
     PasswordFetcher,
     RefreshTokenFetcher,
     TokenExchangeFetcher,
@@ -388,6 +389,36 @@ def test_a_refused_refresh_token_is_not_shown_again(idp: LocalIdP, way: str) -> 
     assert ("invalid_grant", False, 0) == (caught.value.error, caught.value.transient, idp.count("token"))
 
 
+def test_two_refused_refresh_tokens_are_not_shown_in_turn(idp: LocalIdP) -> None:
+    """Of several, each is sent once."""
+    fetcher = refresher(idp, refresh_token="given")
+    for _ in range(3):
+        for ask in (fetcher.fetch, lambda: fetcher.refresh(Token("token", refresh_token="stored"))):
+            with pytest.raises(TokenEndpointError):
+                ask()
+    assert 2 == idp.count("token")
+
+
+def test_a_new_refresh_token_is_not_blamed_for_the_old_one(idp: LocalIdP) -> None:
+    """Another process may have put it in the place of the old one while the server was refusing that."""
+    values = ["old", idp.issue(kind="refresh").access_token]
+    fetcher = refresher(idp, refresh_token=lambda: values.pop(0) if len(values) > 1 else values[0])
+    with pytest.raises(TokenEndpointError):
+        fetcher.fetch()
+    assert idp.is_active(fetcher.fetch())
+
+
+@pytest.mark.parametrize("way", ["fetch", "refresh"])
+def test_a_new_sign_in_counts(idp: LocalIdP, way: str) -> None:
+    """The refresh token that came of the old one is not spent any more: it may be another user's."""
+    values = [idp.issue(kind="refresh").access_token]
+    fetcher = refresher(idp, refresh_token=lambda: values[-1])
+    token = fetcher.fetch()
+    values.append(idp.issue(kind="refresh").access_token)
+    fetcher.fetch() if way == "fetch" else fetcher.refresh(token)
+    assert [values[-1]] == form(idp)["refresh_token"]
+
+
 def test_a_wrong_client_does_not_ask_for_a_person(idp: LocalIdP) -> None:
     """Signing in again would not help there."""
     with pytest.raises(TokenEndpointError) as caught:
@@ -705,6 +736,12 @@ def test_a_grant_checks_its_own_arguments(kind: Any, arguments: dict[str, Any]) 
     """What does not go together is refused."""
     with pytest.raises(ConfigurationError):
         kind(**{**GOOD, **arguments})
+
+
+def test_a_grant_has_a_name() -> None:
+    """What all grants share is none itself."""
+    with pytest.raises(ConfigurationError, match="no grant"):
+        OAuth2Fetcher(token_url="https://idp.example/token", client_id="client", client_secret="s")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "localhost:8080"])

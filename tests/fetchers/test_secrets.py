@@ -74,8 +74,8 @@ CALLABLE = [
     *with_url(URL, secret, secrets),
     CommandTokenFetcher(["true"], env=secrets),
     CallableTokenFetcher(secret),  # type: ignore[arg-type]  # never called
-    EnvTokenFetcher("NAME"),
-    FileTokenFetcher("name"),
+    EnvTokenFetcher("PATH"),
+    FileTokenFetcher(__file__),
     ClientCredentialsFetcher(token_url=URL, client_id="c", client_auth="private_key_jwt", client_key=secret),
 ]
 

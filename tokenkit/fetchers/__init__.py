@@ -9,7 +9,6 @@ from tokenkit.fetchers.local import (
     EnvTokenFetcher,
     FileTokenFetcher,
     StaticTokenFetcher,
-    StoredTokenFetcher,
 )
 from tokenkit.fetchers.oauth2 import (
     ClientCredentialsFetcher,
@@ -18,6 +17,7 @@ from tokenkit.fetchers.oauth2 import (
     RefreshTokenFetcher,
     TokenExchangeFetcher,
 )
+from tokenkit.fetchers.stored import StoredTokenFetcher
 
 __all__ = [
     "BodyTokenFetcher",

@@ -96,9 +96,10 @@ class _Keyed(HttpTokenFetcher):
 
     @property
     def cache_key(self) -> str:
-        """A key over all that is asked."""
-        asked = {"method": self.method, "url": self._url, "headers": self.request_headers, "data": self.request_data}
-        return cache_key(f"{self.name}:{host_of(self.base_url)}", asked, self._own)
+        """A key over all that is asked, with which certificate, and where in the answer the token is."""
+        asked = [self.method, self._url, self.request_headers, self.request_data, self.cert]
+        place = [getattr(self, name, None) for name in ("token_field", "token_header")]
+        return cache_key(f"{self.name}:{host_of(self.base_url)}", [*asked, *place], self._own)
 
 
 @final

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from tokenkit.fetchers._functions import told_of
@@ -25,12 +25,12 @@ class Identified(Protocol):
         """Return it; None where it is not to be had now, so that nothing may be shared."""
 
 
-def cache_key(prefix: str, parts: Mapping[str, Any], own: str) -> str:
+def cache_key(prefix: str, parts: Mapping[str, Any] | Sequence[Any], own: str) -> str:
     """Return a key that starts with *prefix*, for reading, and goes on with a hash of *parts*.
 
     Args:
         prefix: What the key is for; printable, and short after cutting.
-        parts: What tells one token from another, by name.
+        parts: What tells one token from another.
         own: Stands for a function whose code does not tell what it returns, such as a closure.
     """
     digest = hashlib.sha256(canonical(parts, own)).hexdigest()

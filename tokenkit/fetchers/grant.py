@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,7 +72,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         scope: Scopes, as one string or a sequence. None: the server decides.
         audience: For whom the token is to be, or several. None: the server decides.
         resource: Resource indicators (RFC 8707), one or several. None: none is sent.
-        extra_params: Further parameters of the token request. None: none.
+        extra_params: Further parameters of the token request. They are pickled: if one is a secret, give a function
+            that returns them. None: none.
         name: The step's name.
         depends_on: The names of the steps whose tokens are read from the context.
         ttl: A lifetime that overrides the answer's; None believes the answer.
@@ -124,6 +124,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
 
     def __post_init__(self) -> None:
         self.depends_on = check_step(self.name, self.depends_on, self.ttl)
+        if not hasattr(self, "grant"):
+            raise ConfigurationError(f"{type(self).__name__} has no grant; use a subclass that sets it")
         if self.token_url is None and self._server is None:
             raise ConfigurationError("token_url or issuer is missing")
         check_fields(extra_params=self.extra_params)
@@ -253,9 +255,9 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     def close(self) -> None:
         self._client.close()
 
-    @abstractmethod
     def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
-        """Return the parameters of this grant for one try, without ``grant_type``."""
+        """Return the parameters of this grant for one try, without ``grant_type``. By default there are none."""
+        return {}
 
     def _subject(self) -> Any:
         """Return what tells apart the tokens of two users of one client."""

@@ -1,7 +1,11 @@
-"""Fetchers that ask no network: a token at hand, a function, an environment variable, a file, a storage."""
+"""Fetchers that ask no network: a token at hand, a function, an environment variable, a file.
+
+The other local sources, a program and a storage, have modules of their own and are importable from here too.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -9,12 +13,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, final
 
-from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage, takes_context
+from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
-from tokenkit.fetchers._arguments import check_step, given
+from tokenkit.fetchers._arguments import check_step, from_context, given
 from tokenkit.fetchers._files import read_secret
+from tokenkit.fetchers._identity import cache_key, own_mark
+from tokenkit.fetchers._references import SecretReference
 from tokenkit.fetchers._secrets import SecretKeeper
-from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher  # a local source too
+from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher
+from tokenkit.fetchers.stored import StoredTokenFetcher as StoredTokenFetcher
 from tokenkit.tokens import Token
 
 __all__ = [
@@ -22,7 +29,6 @@ __all__ = [
     "EnvTokenFetcher",
     "FileTokenFetcher",
     "StaticTokenFetcher",
-    "StoredTokenFetcher",
 ]
 
 
@@ -113,8 +119,7 @@ class CallableTokenFetcher(TokenFetcher):
             MalformedResponseError: It returned something else than a token.
         """
         known = given(context)
-        arguments = (known,) if takes_context(self.function) else ()
-        token: object = self.function(*arguments)
+        token: object = from_context(self.function, known)
         if not isinstance(token, Token):
             kind = type(token).__name__
             del token  # it may be a bare access token, which the traceback's variables are not to show
@@ -155,7 +160,8 @@ class EnvTokenFetcher(TokenFetcher):
 
     @property
     def cache_key(self) -> str:
-        return f"{self.name}:env:{self.variable}"
+        """A key for what the variable holds: another process's may hold another's token."""
+        return cache_key(f"{self.name}:env:{self.variable}", [SecretReference("env", self.variable)], own_mark())
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Read the variable.
@@ -207,15 +213,17 @@ class FileTokenFetcher(TokenFetcher):
             raise ConfigurationError("path must be a path")
         if isinstance(self.reread, timedelta):
             self.reread = self.reread.total_seconds()
-        if not self.reread > 0:
-            raise ConfigurationError("reread must be more than 0 seconds")
+        if not 0 < self.reread < math.inf:
+            raise ConfigurationError("reread must be a number of seconds, more than 0")
 
     def __repr__(self) -> str:
         return f"<FileTokenFetcher {self.name!r} from {os.fspath(self.path)}>"
 
     @property
     def cache_key(self) -> str:
-        return f"{self.name}:file:{Path(self.path).absolute()}"
+        """A key for what the file holds: another host's may hold another's token."""
+        path = str(Path(self.path).absolute())
+        return cache_key(f"{self.name}:file:{path}", [SecretReference("file", path)], own_mark())
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Read the file.
@@ -230,57 +238,6 @@ class FileTokenFetcher(TokenFetcher):
         text = read_secret(self.path, step_name=self.name)
         token = _token(text, now, ttl=self.ttl, step_name=self.name, transient=True)
         return replace(token, extra={"refresh_in": self.reread})
-
-
-@final
-@dataclass(eq=False, repr=False)
-class StoredTokenFetcher(TokenFetcher):
-    """Returns the token that another program keeps in a storage, which it only reads, and does not close.
-
-    Safe from any thread, as storages are.
-
-    Args:
-        storage: Where the token is.
-        key: Under which key.
-        name: The step's name.
-        depends_on: The names of steps to fetch first.
-
-    Raises:
-        ConfigurationError: An argument is wrong.
-    """
-
-    storage: TokenStorage
-    key: str
-    _: KW_ONLY
-    name: str = "stored"
-    depends_on: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        self.depends_on = check_step(self.name, self.depends_on, None)
-        if not isinstance(self.key, str) or not self.key:
-            raise ConfigurationError("key must be a string, and not empty")
-        if not isinstance(self.storage, TokenStorage):
-            raise ConfigurationError("storage must be a TokenStorage")
-
-    def __repr__(self) -> str:
-        return f"<StoredTokenFetcher {self.name!r} from {type(self.storage).__name__}>"
-
-    @property
-    def cache_key(self) -> str:
-        return f"{self.name}:stored:{self.key}"
-
-    def fetch(self, context: FetchContext | None = None) -> Token:
-        """Read the storage.
-
-        Raises:
-            AuthenticationError: There is no token under the key, or an expired one; it may come yet (``transient``).
-            StorageError: The storage failed.
-        """
-        token = self.storage.get(self.key)
-        if token is None or token.is_expired(given(context).now()):
-            state = "no token" if token is None else "an expired token"
-            raise AuthenticationError(f"the storage has {state} under its key", step_name=self.name, transient=True)
-        return token
 
 
 def _token(text: str, now: datetime, *, ttl: timedelta | None, step_name: str, transient: bool = False) -> Token:

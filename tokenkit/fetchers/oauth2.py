@@ -10,12 +10,14 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 from tokenkit.contracts import FetchContext
-from tokenkit.errors import ConfigurationError, TokenEndpointError
+from tokenkit.errors import ConfigurationError, TokenEndpointError, TokenKitError, own_copy
 from tokenkit.fetchers._arguments import from_context, given, token_text
 from tokenkit.fetchers._client_auth import signed_jwt
+from tokenkit.fetchers._references import SecretReference
 from tokenkit.fetchers._refresh_tokens import sign_in_again
 from tokenkit.fetchers.grant import OAuth2Fetcher
 from tokenkit.tokens import Token
@@ -38,9 +40,6 @@ class ClientCredentialsFetcher(OAuth2Fetcher):
 
     name: str = "client_credentials"
     grant: ClassVar[str] = "client_credentials"
-
-    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
-        return {}
 
 
 @final
@@ -100,10 +99,9 @@ class RefreshTokenFetcher(OAuth2Fetcher):
 
     def _open(self) -> None:
         super()._open()
-        # The refresh token as given, and the newest that came of it. Replaced whole; losing a race loses nothing
-        # that was not lost before: two threads that spend one refresh token.
-        self._rotated: tuple[str, str] | None = None
-        self._refused: str | None = None  # the refresh token that was refused last; never to be shown again
+        # Each replaced whole; losing a race loses nothing that was not lost before: two threads that spend one.
+        self._rotated: tuple[str, str] | None = None  # the refresh token as given, and the newest that came of it
+        self._refused: frozenset[str] = frozenset()  # what the endpoint called no good; never to be shown again
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Spend the refresh token.
@@ -113,21 +111,16 @@ class RefreshTokenFetcher(OAuth2Fetcher):
                 says that a person must sign in again. Such a refresh token is not sent a second time.
             AuthenticationError: As for other grants.
         """
-        if self._newest(context) == self._refused:
-            known = "the endpoint has refused this refresh token"
-            raise sign_in_again(TokenEndpointError(known, error="invalid_grant", step_name=self.name))
         try:
-            token = super().fetch(context)
+            return self._spend(None, given(context))
         except TokenEndpointError as error:
-            failure = error
-        else:
-            return self._remember(token, context)
-        if failure.error == "invalid_grant":
-            self._refused = self._newest(context)
-        raise sign_in_again(failure)
+            failure: TokenKitError = sign_in_again(own_copy(error))
+        except TokenKitError as error:
+            failure = own_copy(error)  # without the frames whose variables hold secrets
+        raise failure
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
-        """Spend the refresh token of *current*; without one, fetch.
+        """Spend the refresh token of *current*. Without one, or where another was given since, fetch.
 
         Raises:
             TokenEndpointError: The endpoint refused. With ``error='invalid_grant'``, that refresh token is not sent a
@@ -135,31 +128,35 @@ class RefreshTokenFetcher(OAuth2Fetcher):
             AuthenticationError: As for other grants.
         """
         try:
-            token = super().refresh(current, context)
-        except TokenEndpointError as error:
-            failure = error
-        else:
-            return self._remember(token, context)
-        if failure.error == "invalid_grant" and current.refresh_token:
-            self._refused = current.refresh_token
+            return self._spend(current, given(context))
+        except TokenKitError as error:
+            failure = own_copy(error)  # as above
         raise failure
 
-    def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
-        return {"refresh_token": self._newest(context)}
+    def _spend(self, current: Token | None, context: FetchContext) -> Token:
+        first: str = from_context(self.refresh_token, context)  # once: what it is read from may change meanwhile
+        origin, newest = self._rotated or (first, first)
+        if origin != first:  # a person has signed in again, and it may be another one
+            current, newest = None, first
+        spent = newest if current is None else current.refresh_token or newest
+        if spent in self._refused:
+            message = "the endpoint has refused this refresh token"
+            raise TokenEndpointError(message, error="invalid_grant", step_name=self.name)
+        try:
+            if current is not None and current.refresh_token:
+                token = super().refresh(current, context)
+            else:
+                token = self._ask(lambda _url: {"grant_type": self.grant, "refresh_token": spent}, context)
+        except TokenEndpointError as error:
+            if error.error == "invalid_grant":
+                self._refused |= {spent}
+            raise
+        newest = token.refresh_token or spent
+        self._rotated = (first, newest)
+        return replace(token, refresh_token=newest)
 
     def _subject(self) -> Any:
         return self.refresh_token  # nothing else tells whose token it is
-
-    def _newest(self, context: FetchContext | None) -> str:
-        first: str = from_context(self.refresh_token, given(context))
-        rotated = self._rotated
-        return rotated[1] if rotated is not None and rotated[0] == first else first
-
-    def _remember(self, token: Token, context: FetchContext | None) -> Token:
-        if not token.refresh_token:
-            return replace(token, refresh_token=self._newest(context))
-        self._rotated = (from_context(self.refresh_token, given(context)), token.refresh_token)
-        return token
 
 
 @final
@@ -232,7 +229,7 @@ class JwtBearerFetcher(OAuth2Fetcher):
 
     def _subject(self) -> Any:
         audience = self.assertion_audience
-        return [self.assertion, self.issuer, self.subject, audience, self.assertion_claims or {}]
+        return [_told(self.assertion), self.issuer, self.subject, audience, self.assertion_claims or {}]
 
 
 @final
@@ -287,8 +284,15 @@ class TokenExchangeFetcher(OAuth2Fetcher):
         return params
 
     def _subject(self) -> Any:
-        tokens = [one.access_token if isinstance(one, Token) else one for one in (self.subject_token, self.actor_token)]
-        return [*tokens, self.subject_token_type, self.actor_token_type, self.requested_token_type]
+        types = [self.subject_token_type, self.actor_token_type, self.requested_token_type]
+        return [_told(self.subject_token), _told(self.actor_token), *types]
+
+
+def _told(source: _TokenSource | None) -> Any:
+    """Return what tells one party's token from another's: of a file what it holds, as its path is the same for many."""
+    if isinstance(source, os.PathLike):
+        return SecretReference("file", str(Path(source).absolute()))
+    return source.access_token if isinstance(source, Token) else source
 
 
 def _type_uri(name: str) -> str:
