@@ -8,9 +8,9 @@ from tokenkit import BearerAuth, TokenManager
 from tokenkit.fetchers import CommandTokenFetcher
 from tokenkit.testing import LocalIdP
 
-# Stands in for CommandTokenFetcher(["az", "account", "get-access-token", "--resource", "https://backend.example"]), and for
-# CommandTokenFetcher(["gcloud", "auth", "print-access-token"], ttl=timedelta(minutes=30)): that one prints only a token,
-# which does not say when it expires, so ttl says it.
+# Stands in for CommandTokenFetcher(["az", "account", "get-access-token", "--resource", "https://backend.example"]),
+# and for CommandTokenFetcher(["gcloud", "auth", "print-access-token"], ttl=timedelta(minutes=30)): this one prints
+# only a token, which does not say when it expires, so ttl does.
 PLUGIN = """
 import json, os, urllib.request
 form = b"grant_type=client_credentials&client_id=client&client_secret=" + os.environ["CLIENT_SECRET"].encode()

@@ -1,7 +1,6 @@
 """Settings of the shop: what a shared token needs of them is CACHES."""
 
 import os
-import tempfile
 from pathlib import Path
 
 SECRET_KEY = "only for this example"
@@ -14,7 +13,9 @@ CACHES = {
     "default": {
         # For several hosts: "django.core.cache.backends.redis.RedisCache" and "redis://host:6379/0".
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        "LOCATION": os.environ.get("SHOP_CACHE", str(Path(tempfile.gettempdir()) / "shop-cache")),
+        # A directory that nobody else can write to, and so never one in /tmp: Django unpickles what it finds there, and
+        # whoever can put a file there can run code as this user.
+        "LOCATION": os.environ.get("SHOP_CACHE", str(Path.home() / ".cache" / "shop")),
     }
 }
 
