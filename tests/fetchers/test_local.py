@@ -297,6 +297,13 @@ def test_a_file_is_told_apart_by_what_it_holds(tmp_path: Path, monkeypatch: pyte
     assert keys[2] == FileTokenFetcher("token").cache_key
 
 
+def test_a_static_token_is_told_apart() -> None:
+    """Two programs with tokens of their own may use one storage."""
+    assert StaticTokenFetcher("a").cache_key == StaticTokenFetcher(Token("a")).cache_key
+    assert 2 == len({StaticTokenFetcher(token).cache_key for token in ("canary-a", "canary-b")})
+    assert "canary" not in StaticTokenFetcher("canary-a").cache_key
+
+
 def test_a_variable_is_told_apart_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes have different tokens in one variable."""
     keys = []

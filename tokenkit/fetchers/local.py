@@ -68,6 +68,12 @@ class StaticTokenFetcher(SecretKeeper, TokenFetcher):
     def __repr__(self) -> str:
         return f"<StaticTokenFetcher {self.name!r}>"
 
+    @property
+    def cache_key(self) -> str:
+        """A key for this very token."""
+        assert isinstance(self.token, Token)
+        return cache_key(f"{self.name}:static", [self.token.access_token], "")
+
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Return the token.
 
