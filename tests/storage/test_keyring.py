@@ -82,6 +82,17 @@ class TestKeyringTokenStorage(StorageContract):
         return make()
 
 
+def test_a_relative_directory_stays_where_it_was(
+    ring: FileRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that changes its directory meanwhile keeps its locks."""
+    monkeypatch.chdir(tmp_path)
+    storage = KeyringTokenStorage("service", backend=ring, lock_directory="locks")
+    monkeypatch.chdir("/")
+    storage.set("key", TOKEN)
+    assert (tmp_path / "locks").is_dir()
+
+
 def test_clear_leaves_no_secret_in_the_keyring(ring: FileRing, make: Callable[..., KeyringTokenStorage]) -> None:
     """What is cleared is gone from the keyring itself, and other services' entries are not."""
     for service in ("mine", "yours"):

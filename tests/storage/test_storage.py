@@ -1,6 +1,7 @@
 """The package of storages: what importing it costs, and what it tells."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,16 @@ def test_of_two_who_make_the_directory_one_may_be_late(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "mkdir", be_late)
     assert directory == _directory.make_private(directory)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
+def test_what_is_made_above_a_directory_is_private_too(tmp_path: Path, umask: int) -> None:
+    """The lock files of one storage are below the directory of another, which would refuse it otherwise."""
+    tmp_path.chmod(0o755)
+    before = os.umask(umask)
+    try:
+        _directory.make_private(tmp_path / "cache" / "tokenkit" / "locks")
+    finally:
+        os.umask(before)
+    assert tmp_path / "cache" / "tokenkit" == _directory.make_private(tmp_path / "cache" / "tokenkit")
+    assert 0o755 == tmp_path.stat().st_mode & 0o777

@@ -66,11 +66,12 @@ def make_private(directory: Path) -> Path:
 
 
 def _make(directory: Path) -> bool:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        directory.mkdir(mode=stat.S_IRWXU)
-    except FileExistsError:  # another process was faster
-        pass
-    else:
-        directory.chmod(stat.S_IRWXU)
+    # What is missing above it too, since another storage's directory may be there: ours is below ``tokenkit``.
+    missing = [parent for parent in directory.parents if not parent.exists()]
+    for place in (*reversed(missing), directory):
+        try:
+            place.mkdir(mode=stat.S_IRWXU)
+        except FileExistsError:  # another process was faster
+            continue
+        place.chmod(stat.S_IRWXU)
     return verify_private(directory)

@@ -72,7 +72,7 @@ class DjangoCacheTokenStorage(TokenStorage):
         self._alias = cache_alias
         self._prefix = key_prefix
         self._lease = checked_lease(lock_lease)
-        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory)
+        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory).absolute()
         self._caches = DjangoCaches(cache_alias)
         self._cache_locks = CacheLocks(self._caches.call)
         self._file_locks = FileLocks(self._directory)

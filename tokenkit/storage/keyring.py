@@ -52,7 +52,7 @@ class KeyringTokenStorage(TokenStorage):
     ) -> None:
         self._service = service
         self._backend = backend
-        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory)
+        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory).absolute()
         self._locks = FileLocks(self._directory, ".lock")
         self._writes = FileLocks(self._directory, ".write")
         self._reader = EntryReader(repr(self))
