@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _VERSION = 1
 _REFRESH_TOKEN_LIFETIME = 30 * 24 * 3600  # seconds; where the endpoint does not say
+_LONGEST_LIFETIME = 100 * 365 * 24 * 3600  # seconds; servers refuse a number that is out of their range
 
 
 def encode(token: Token) -> str:
@@ -80,7 +81,7 @@ def _refresh_expiry(token: Token, now: float) -> float:
     lifetime = positive_seconds(token.extra.get("refresh_expires_in"))
     if lifetime is None:
         return now + _REFRESH_TOKEN_LIFETIME  # Keycloak's 0 means 'no limit', which is nobody's promise
-    return (token.issued_at.timestamp() if token.issued_at else now) + lifetime
+    return (token.issued_at.timestamp() if token.issued_at else now) + min(lifetime, _LONGEST_LIFETIME)
 
 
 @final
