@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from addresses import deaf_port, resolve_localhost_to
 from protected import Mint, Reply, Resource, managed
 from raw_server import Script, answer, drips, hangs, raw_server, says
 from requests.exceptions import Timeout
@@ -230,3 +231,13 @@ def test_a_request_has_its_own(session: AuthorizedSession, timeout: object, allo
 def test_the_default_time_out_is_two_minutes(session: AuthorizedSession) -> None:
     """As that of the peer that many come from."""
     assert 120 == session.timeout
+
+
+def test_connecting_counts(session: AuthorizedSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many addresses a host has; urllib3 would give the whole time to each."""
+    resolve_localhost_to(monkeypatch, *["127.0.0.1"] * 6)
+    with deaf_port() as port:
+        began = clock.monotonic()
+        with pytest.raises(Timeout):
+            session.get(f"http://localhost:{port}", max_allowed_time=0.3)
+        assert 0.25 < clock.monotonic() - began < 1

@@ -1,6 +1,6 @@
 """An adapter that keeps the deadline of a whole call: connecting, sending, reading, and pauses before retries.
 
-The deadline itself is that of :mod:`tokenkit.fetchers._wire`, which limits each read from a socket.
+The deadline itself is that of :mod:`tokenkit.fetchers._wire`, which limits connecting and each read from a socket.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, final
 
 from requests import PreparedRequest, Response
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._wire import TimedAdapter, TimedSocket, read_limit, shorter, time_left
+from tokenkit.fetchers._wire import TimedAdapter, TimedConnection, TimedSocket, read_limit, shorter, time_left
 
 __all__ = ["DeadlineAdapter"]
 
@@ -34,29 +34,21 @@ class _Answer(http.client.HTTPResponse):
         self.fp = io.BufferedReader(TimedSocket(self.fp.detach(), sock))
 
 
-class _Connection(HTTPConnection):
+class _Connection(TimedConnection):
     response_class = _Answer
 
     def send(self, data: Any) -> None:
-        _limit_sending(self)
+        # A socket's time-out is for each piece of a body; urllib3 sets it anew before it reads the answer.
+        left, sock = time_left(), self.sock
+        if left != math.inf and sock is not None:
+            if left <= 0:
+                raise TimeoutError("sending the request took too long")
+            sock.settimeout(shorter(sock.gettimeout(), left))
         super().send(data)
 
 
-class _TLSConnection(HTTPSConnection):
-    response_class = _Answer
-
-    def send(self, data: Any) -> None:
-        _limit_sending(self)
-        super().send(data)
-
-
-def _limit_sending(connection: HTTPConnection) -> None:
-    # A socket's time-out is for each piece of a body; urllib3 sets it anew before it reads the answer.
-    left, sock = time_left(), connection.sock
-    if left != math.inf and sock is not None:
-        if left <= 0:
-            raise TimeoutError("sending the request took too long")
-        sock.settimeout(shorter(sock.gettimeout(), left))
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):

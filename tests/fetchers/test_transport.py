@@ -1,6 +1,7 @@
 """The transport against real sockets: time limits, retries, odd answers, and what it takes from the environment."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -9,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from addresses import deaf_port, resolve_localhost_to
 from raw_server import RawServer, answer, drips, floods, hangs, raw_server, resets, says
 from urllib3.util import Retry
 
+from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import MalformedResponseError, TokenEndpointError, TransportError
 from tokenkit.fetchers import HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.fetchers._wire import TimedAdapter, deadline
 from tokenkit.testing import LocalIdP
 
 GOOD = answer(json.dumps({"access_token": "good", "expires_in": 60}).encode())
@@ -63,6 +67,60 @@ def test_the_contexts_timeout_ends_all_tries() -> None:
         seconds, error = elapsed_while_failing(fetcher(server, timeout=0.2, retries=50), timeout=0.6)
     assert seconds < 1.2
     assert error.transient
+
+
+def test_connecting_ends_in_time_however_many_addresses_a_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share the time of one try, and urllib3 would give it to each of them."""
+    resolve_localhost_to(monkeypatch, *["127.0.0.1"] * 6)
+    with deaf_port() as port:
+        source = HttpTokenFetcher("step", f"http://localhost:{port}", "", timeout=0.3, retries=0)
+        seconds, error = elapsed_while_failing(source)
+    assert 0.25 < seconds < 1
+    assert "time-out: no connection to localhost" in error.message
+
+
+def test_a_silent_tls_handshake_ends_in_time() -> None:
+    """It belongs to connecting."""
+    with raw_server(hangs) as server:
+        source = HttpTokenFetcher("step", server.url.replace("http:", "https:"), "", timeout=0.3, retries=0)
+        seconds, _ = elapsed_while_failing(source)
+    assert 0.25 < seconds < 1
+
+
+def test_the_next_address_is_tried_where_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host is reached if any of its addresses is."""
+    resolve_localhost_to(monkeypatch, "127.0.0.2", "127.0.0.1")
+    with raw_server(says(GOOD)) as server:
+        source = HttpTokenFetcher("step", server.url.replace("127.0.0.1", "localhost"), "", retries=0)
+        assert "good" == source.fetch().access_token
+
+
+def test_a_host_without_an_address_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that a resolver would say so."""
+    resolve_localhost_to(monkeypatch)
+    _, error = elapsed_while_failing(HttpTokenFetcher("step", "http://localhost:1", "", retries=0))
+    assert "no connection to localhost" in error.message
+
+
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example"])
+def test_a_host_that_cannot_be_looked_up_is_an_error_of_the_request(host: str) -> None:
+    """The name server would get no such name."""
+    _, error = elapsed_while_failing(HttpTokenFetcher("step", f"https://{host}", "", retries=0))
+    assert not error.transient
+
+
+def test_a_connection_in_time_is_as_urllib3_would_make_it() -> None:
+    """From the address and with the socket options that it was given."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    with socket.create_server(("127.0.0.1", 0)) as listener, deadline(SystemClock().monotonic() + 10):
+        address, port = listener.getsockname()
+        pool = TimedAdapter.pools["http"](address, port, source_address=("127.0.0.2", 0), socket_options=options)
+        connection = pool.ConnectionCls(address, port, timeout=5, **pool.conn_kw)
+        connection.connect()
+        assert "127.0.0.2" == connection.sock.getsockname()[0]
+        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert 5 == connection.sock.gettimeout()
+        connection.close()
 
 
 def test_no_time_left_asks_nobody() -> None:

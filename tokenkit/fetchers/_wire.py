@@ -1,8 +1,9 @@
 """Connections that keep a deadline to the letter, for token endpoints.
 
 requests and urllib3 limit each read, so a peer that sends one byte in time, again and again, outlives any limit.
-Here the deadline is looked at before each read from the socket, headers included. An answer that ends inside its
-headers is an error too: ``http.client`` would hand over what came, with the last value cut short.
+Here the deadline is looked at before each read from the socket, headers included, and before each address of a host
+is tried; only to look these up takes as long as the system's resolver will. An answer that ends inside its headers is
+an error too: ``http.client`` would hand over what came, with the last value cut short.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import http.client
 import io
 import math
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +24,8 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
+from urllib3.util import connection
 
 from tokenkit.clock import SystemClock
 
@@ -29,6 +33,7 @@ __all__ = [
     "NO_AUTH",
     "NoAuth",
     "TimedAdapter",
+    "TimedConnection",
     "TimedSocket",
     "deadline",
     "new_session",
@@ -147,12 +152,69 @@ class _Answer(http.client.HTTPResponse):
         self.msg.set_payload("")
 
 
-class _Connection(HTTPConnection):
+class TimedConnection(HTTPConnection):
+    """A connection that is made by the deadline: urllib3 gives every address of a host the whole time for one."""
+
+    def _new_conn(self) -> socket.socket:
+        if time_left() == math.inf:
+            return super()._new_conn()
+        try:
+            connected = self._connected()
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"Connection to {self.host} timed out") from error
+        except OSError as error:
+            raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return connected
+
+    def _connected(self) -> socket.socket:
+        """Return a socket to the first address that answers; what urllib3's ``create_connection`` does, within time."""
+        host = self._dns_host.strip("[]")  # with its last dot, if any, unlike self.host
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise LocationParseError(f"{host!r}, label empty or too long") from None
+        failure = OSError("getaddrinfo returns an empty list")
+        families = connection.allowed_gai_family()  # some replace it, to have IPv4 only
+        try:
+            for *kind, _name, address in socket.getaddrinfo(host, self.port, families, socket.SOCK_STREAM):
+                try:
+                    return self._connected_to(address, socket.socket(*kind))
+                except OSError as error:
+                    failure = error
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
+
+    def _connected_to(self, address: Any, sock: socket.socket) -> socket.socket:
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(self._limit())
+            if self.source_address:
+                sock.bind(self.source_address)
+            sock.connect(address)
+            sock.settimeout(self._limit())  # of a TLS handshake
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _limit(self) -> float | None:
+        left = time_left()
+        if left <= 0:
+            raise TimeoutError("connecting took too long")
+        return shorter(self.timeout, left)
+
+
+class _Connection(TimedConnection):
     response_class = _Answer
 
 
-class _TLSConnection(HTTPSConnection):
-    response_class = _Answer
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):
