@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.rst"))]
 LOCKS = re.compile(r"threading\.(R?Lock|Condition|Semaphore)\(|PerProcess\(threading")
 LOCKING = [m for m in source.modules() if LOCKS.search(m.path.read_text("utf-8"))]
+TESTS = re.compile(r"^ *(def test_|class Test)", re.MULTILINE)
+TESTED = [page for page in PAGES if TESTS.search(page.read_text("utf-8"))]
 CONFIGURATION = REPOSITORY / "docs" / "howto" / "configuration.rst"
 # Not Python: the README's lines for a shell are run by .ci/run, what they say of `tokenkit` below.
 SHOWN = {"sh", "text", "toml", "ini"}
@@ -38,6 +40,15 @@ def test_the_code_of_a_page_runs(page: Path) -> None:
         timeout=50,
         check=False,
     )
+    assert (0, "") == (done.returncode, done.stderr), done.stdout
+
+
+@pytest.mark.parametrize("page", TESTED, ids=lambda page: page.stem)
+def test_the_tests_of_a_page_pass(page: Path, tmp_path: Path) -> None:
+    """What a page shows as a test is one that pytest finds, with the fixtures of the package."""
+    (tmp_path / "test_page.py").write_text(code(page, "python"), encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert (0, "") == (done.returncode, done.stderr), done.stdout
 
 
