@@ -1,6 +1,7 @@
 """N processes cost one fetch a lifetime, and no refresh token is lost, whichever storage they share."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from tokenkit.testing import LocalIdP
 
 PROCESSES = 16
 RUNS = 10
+FINGERPRINT = re.compile("[0-9a-f]{8}")  # no name of an error is one
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -30,13 +32,15 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
 
 
 def run_herd(idp: LocalIdP, where: tuple[str, str], **order: object) -> list[list[list[str]]]:
-    """Return what each process of each run got."""
+    """Return the fingerprints of the tokens that each process of each run got."""
     standard = {"storage": where[0], "where": where[1], "token_url": idp.token_url, "processes": PROCESSES}
     standard |= {"runs": 1, "tokens": 1, "refresh_tokens": [], "stored": True, "pipeline": False, "lock_timeout": 10}
     program = [sys.executable, str(Path(__file__).with_name("herd.py")), json.dumps(standard | order)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=58, check=False)
     assert (0, "") == (done.returncode, done.stderr)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    runs = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(FINGERPRINT.fullmatch(one) for results in runs for seen in results for one in seen), runs
+    return runs
 
 
 @in_each_storage
@@ -85,4 +89,6 @@ def test_sixteen_processes_cost_one_fetch_a_lifetime(
     local_idp.lifetime = 1.0
     (results,) = run_herd(local_idp, where, tokens=lifetimes)
     assert all(len(seen) == lifetimes for seen in results), results
-    assert lifetimes <= local_idp.count("token") <= lifetimes + 1
+    used = {fingerprint for seen in results for fingerprint in seen}
+    assert len(used) <= local_idp.count("token") <= len(used) + 1
+    assert lifetimes <= len(used) < 1.5 * lifetimes  # who misses a token on a busy machine goes on for another
