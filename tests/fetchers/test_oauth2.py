@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -757,3 +758,94 @@ def test_a_token_to_be_sent_must_be_there(missing: Any) -> None:
     source = TokenExchangeFetcher(token_url="http://127.0.0.1:1/", subject_token=lambda: missing)
     with pytest.raises(AuthenticationError, match="missing"):
         source.fetch()
+
+
+# Discovery and client authentication together, and keys that do not load
+
+
+@responses.activate
+def test_both_pages_of_metadata_take_no_longer_than_one() -> None:
+    """The second request has the time that the first one left."""
+
+    def dawdle(_request: object) -> tuple[int, dict[str, str], str]:
+        time.sleep(0.1)
+        return 404, {}, ""
+
+    issuer = "https://idp.example"
+    responses.add_callback("GET", f"{issuer}/.well-known/oauth-authorization-server", dawdle)
+    responses.get(f"{issuer}/.well-known/openid-configuration", status=404)
+    source = ClientCredentialsFetcher(issuer=issuer, client_id="client", client_secret="secret")
+    with pytest.raises(TokenEndpointError):
+        source.fetch(FetchContext(timeout=30))
+    first, second = (call.request.req_kwargs["timeout"][1] for call in responses.calls)
+    assert second < first - 0.09
+
+
+SIGNING = {"client_id": "signing", "client_secret": "s" * 32, "client_auth": "client_secret_jwt"}
+
+
+def audience(idp: LocalIdP, endpoint: Any) -> str:
+    claims = idp.last_request(endpoint).form["client_assertion"][0].split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"])
+
+
+def test_an_assertion_is_for_the_token_endpoint_that_was_discovered(idp: LocalIdP) -> None:
+    """Whichever endpoint it is shown at, as RFC 7523 section 3 has it."""
+    needs.module("jwt")
+    idp.add_client("signing", "s" * 32)
+    source = ClientCredentialsFetcher(issuer=idp.issuer, **SIGNING)
+    token = source.fetch()
+    assert source.introspect(token)["active"] is True
+    source.revoke(token)
+    assert introspect(token, issuer=idp.issuer, **SIGNING)["active"] is False
+    assert (idp.token_url, idp.token_url) == (audience(idp, "introspect"), audience(idp, "revoke"))
+
+
+def test_an_assertion_is_for_where_it_is_shown_if_there_is_no_token_endpoint(idp: LocalIdP) -> None:
+    """There is nothing better to name."""
+    needs.module("jwt")
+    idp.fail("metadata", status=200, body={"issuer": idp.issuer, "introspection_endpoint": idp.introspect_url})
+    with pytest.raises(TokenEndpointError):
+        introspect("x", issuer=idp.issuer, **SIGNING)
+    assert idp.introspect_url == audience(idp, "introspect")
+
+
+def test_a_token_endpoint_that_cannot_be_asked_for_now_is_no_reason_to_name_another(idp: LocalIdP) -> None:
+    """The server would refuse the client, which is final, while this may pass."""
+    needs.module("jwt")
+    idp.fail("metadata", status=503)
+    with pytest.raises(TokenEndpointError) as caught:
+        revoke("x", issuer=idp.issuer, revocation_url=idp.revoke_url, retries=0, **SIGNING)
+    assert (503, 0) == (caught.value.status, idp.count("revoke"))
+
+
+def test_metadata_are_not_read_for_a_client_that_shows_its_secret(idp: LocalIdP) -> None:
+    """It need not say whom that is for."""
+    revoke("x", client_id="client", client_secret="secret", issuer=idp.issuer, revocation_url=idp.revoke_url)
+    assert 0 == idp.count("metadata")
+
+
+@pytest.mark.parametrize("algorithm", [None, "RS256"])
+def test_a_key_needs_the_extra_that_loads_it(monkeypatch: pytest.MonkeyPatch, algorithm: str | None) -> None:
+    """PyJWT alone knows no key but a secret."""
+    needs.module("jwt")
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    key = {"client_auth": "private_key_jwt", "client_key": "canary", "client_algorithm": algorithm}
+    source = ClientCredentialsFetcher(token_url="https://127.0.0.1:1/", client_id="c", **key)
+    with pytest.raises(ConfigurationError, match=r"requests-tokenkit\[crypto\]") as caught:
+        source.fetch()
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("algorithm", [None, "EdDSA"])
+def test_a_key_of_an_unknown_kind_is_not_quoted(keys: dict[str, Any], algorithm: str | None) -> None:
+    """The libraries do not agree on the class of that error."""
+    needs.module("jwt")
+    lines = pem(keys["EdDSA"]).splitlines()
+    unknown = base64.b64decode(lines[1]).replace(b"\x2b\x65\x70", b"\x2b\x65\x7f")  # an OID that nobody has
+    key = "\n".join([lines[0], base64.b64encode(unknown).decode(), lines[2]])
+    options = {"client_auth": "private_key_jwt", "client_key": key, "client_algorithm": algorithm}
+    source = ClientCredentialsFetcher(token_url="https://127.0.0.1:1/", client_id="c", **options)
+    with pytest.raises(ConfigurationError, match="client_key cannot sign") as caught:
+        source.fetch()
+    assert caught.value.__context__ is None

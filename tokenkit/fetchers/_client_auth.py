@@ -80,6 +80,11 @@ class ClientAuth:
     def _is_anonymous(self) -> bool:
         return self.anonymous and not self.client_id and not self.client_secret and not self.key
 
+    @property
+    def names_token_endpoint(self) -> bool:
+        """Whether what it sends depends on where that is."""
+        return self.method.endswith("_jwt") and self.audience is None and not self._is_anonymous
+
     def apply(self, token_url: str, context: FetchContext) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the header fields and the parameters that authenticate one try; an assertion has a new ``jti``.
 
@@ -135,24 +140,30 @@ def signed_jwt(
     Raises:
         ConfigurationError: The key cannot sign so, or the extra ``[crypto]`` is not installed.
     """
-    try:
-        import jwt
-    except ImportError:
-        raise ConfigurationError("a signed assertion needs the extra requests-tokenkit[crypto]") from None
     now = int(_clock.time())
     times = {"iat": now, "exp": now + math.ceil(lifetime), "jti": uuid.uuid4().hex}
     header = {"kid": key_id} if key_id else None
     try:
-        return jwt.encode({**times, **claims}, key, algorithm or _usual_algorithm(key), headers=header)
-    except (ValueError, TypeError, NotImplementedError, jwt.PyJWTError) as error:
-        reason = type(error).__name__  # not its text, nor as a context: it may quote the key
-    raise ConfigurationError(f"{argument} cannot sign a JWT with this algorithm ({reason})")
+        import jwt
+
+        return jwt.encode({**times, **claims}, key, _algorithm(algorithm, key), headers=header)
+    except ImportError:
+        problem = "a signed assertion needs the extra requests-tokenkit[crypto]"
+    except Exception as error:  # of two libraries, whose errors have no class in common
+        # Neither its text nor itself as a context: it may quote the key.
+        problem = f"{argument} cannot sign a JWT with this algorithm ({type(error).__name__})"
+    raise ConfigurationError(problem)
 
 
-def _usual_algorithm(key: str | bytes) -> str:
+def _algorithm(given: str | None, key: str | bytes) -> str:
+    if given and given.startswith("HS"):
+        return given
+    # Imported for a given one, too: without it PyJWT says only that it does not know RS256.
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if given:
+        return given
     loaded = load_pem_private_key(key.encode() if isinstance(key, str) else key, password=None)
     if isinstance(loaded, rsa.RSAPrivateKey):
         return "RS256"

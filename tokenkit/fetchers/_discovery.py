@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, final
 from urllib.parse import urlsplit, urlunsplit
 
+from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._answers import json_object
 from tokenkit.fetchers._transport import TokenRequest, Transport
 from tokenkit.fetchers._urls import checked_url
 
 __all__ = ["Discovery"]
+
+_clock = SystemClock()
 
 
 @final
@@ -55,6 +58,7 @@ class Discovery:
 
     def _read(self, step_name: str | None, timeout: float | None) -> dict[str, Any]:
         oauth, openid = _well_known(self._issuer)
+        end = None if timeout is None else _clock.monotonic() + timeout
         try:
             metadata = self._ask(oauth, step_name, timeout)
         except (TokenEndpointError, MalformedResponseError) as error:
@@ -62,7 +66,7 @@ class Discovery:
                 raise
             metadata = None  # no such page: asked elsewhere, outside this block
         if metadata is None:
-            metadata = self._ask(openid, step_name, timeout)
+            metadata = self._ask(openid, step_name, None if end is None else end - _clock.monotonic())
         if metadata.get("issuer") != self._issuer:
             # RFC 8414 section 3.3: not one character may differ, or a server could pass itself off as another.
             raise MalformedResponseError(

@@ -9,7 +9,7 @@ import requests
 
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
-from tokenkit.errors import ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
 from tokenkit.fetchers._answers import json_object
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._discovery import Discovery
@@ -79,14 +79,13 @@ class OAuthClient:
         """
         end = None if context.timeout is None else _clock.monotonic() + context.timeout
         url = self._url(endpoint, step_name, context.timeout)
-        audience = url if endpoint == "token_endpoint" else self._urls.get("token_endpoint", url)
+        audience = url if endpoint == "token_endpoint" else self._audience(url, step_name, end)
 
         def request() -> TokenRequest:
             headers, credentials = self._auth.apply(audience, context)
             return TokenRequest("POST", url, headers, {**build(audience), **credentials})
 
-        left = None if end is None else end - _clock.monotonic()
-        return self._transport.exchange(request, step_name=step_name, timeout=left, now=context.now)
+        return self._transport.exchange(request, step_name=step_name, timeout=_left(end), now=context.now)
 
     def revoke(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> None:
         """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first."""
@@ -95,8 +94,7 @@ class OAuthClient:
         for hint, value in values.items():
             if value:
                 data = {"token": value, **({"token_type_hint": hint} if hint else {})}
-                left = None if end is None else max(0.0, end - _clock.monotonic())
-                self._post_form("revocation_endpoint", data, FetchContext(context, timeout=left), step_name)
+                self._post_form("revocation_endpoint", data, FetchContext(context, timeout=_left(end)), step_name)
 
     def introspect(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> dict[str, Any]:
         """Return what the server says about *token* (RFC 7662)."""
@@ -122,6 +120,21 @@ class OAuthClient:
         if not self._discovery:
             raise ConfigurationError(f"{endpoint.replace('endpoint', 'url')} is not known; give it, or issuer=")
         return self._discovery.endpoint(endpoint, step_name=step_name, timeout=timeout)
+
+    def _audience(self, url: str, step_name: str | None, end: float | None) -> str:
+        """Return what an assertion shown at *url* is for: the token endpoint (RFC 7523 section 3), if there is one."""
+        known = self._urls.get("token_endpoint")
+        if known is None and self._discovery and self._auth.names_token_endpoint:
+            try:
+                return self._discovery.endpoint("token_endpoint", step_name=step_name, timeout=_left(end))
+            except AuthenticationError as error:
+                if error.transient:
+                    raise
+        return known or url
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - _clock.monotonic())
 
 
 def _values(token: Token) -> dict[str, str | None]:
