@@ -33,10 +33,9 @@ class AuthorizedSession(requests.Session):
     """A session whose requests carry a manager's token, wherever requests' own can be used.
 
     While the session has an auth, ``.netrc`` is not looked at, neither for the first request nor after a redirect;
-    proxies of the environment are.
-    A redirect keeps the token within its origin, and on the way to another one that *origins* lists. Pickles with
-    its manager. :meth:`close` leaves the manager open, which others may share. As safe between threads as requests'
-    session: sending is, changing its attributes is not.
+    proxies of the environment are. A redirect keeps the token within its origin, and on the way to another one that
+    *origins* lists. Pickles with its manager. :meth:`close` leaves the manager open, which others may share. As safe
+    between threads as requests' session: sending is, changing its attributes is not.
 
     Args:
         manager: Where tokens come from.
