@@ -80,7 +80,8 @@ def test_time_limits_are_not_on_the_wall(step: float) -> None:
     """A wait that begins before a step ends in time after it."""
     program = f"""
         import threading
-        source.fetch_token = lambda context=None: threading.Event().wait()
+        entered = threading.Event()
+        source.fetch_token = lambda context=None: entered.set() or threading.Event().wait()
         manager = TokenManager(source)
         took = []
         def wait():
@@ -91,9 +92,10 @@ def test_time_limits_are_not_on_the_wall(step: float) -> None:
                 took.append((type(error).__name__, time.perf_counter() - began))
         waiter = threading.Thread(target=wait)
         waiter.start()
+        assert entered.wait(10)
         with stepped({step}):
             waiter.join()
-        print(took[0][0], 0.5 <= took[0][1] < 0.9)
+        print(took[0][0], 0.5 <= took[0][1] < 5)
     """
     assert "RenewalTimeoutError True\n" == run(program, HOUR)
 

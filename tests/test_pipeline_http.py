@@ -183,7 +183,7 @@ def test_a_step_that_hangs_ends_with_the_calls_time(local_idp: LocalIdP, pipelin
     """The time limit of the call is that of the request on the wire."""
     local_idp.fail("app", kind="hang", times=None)
     with pytest.raises(AuthenticationError) as failure:
-        pipeline.execute(timeout=0.3)
+        pipeline.execute(timeout=1.5)
     assert ("app_token", True) == (failure.value.step_name, failure.value.transient)
     local_idp.heal()
     assert isinstance(pipeline.execute(), Token)

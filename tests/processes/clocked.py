@@ -44,7 +44,7 @@ def main() -> None:
             seen.add(manager.get_token(5).fingerprint)
             slowest = max(slowest, time.monotonic() - began)
             pause.wait(0.05)
-        print(json.dumps([moved, right_after, len(seen), counter.renewals, slowest]))
+    print(json.dumps([moved, right_after, len(seen), counter.renewals, slowest]))
 
 
 main()

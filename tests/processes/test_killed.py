@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from scripted import ask, outcomes
+from steps import WatchedStorage
 
-from tokenkit import Token, TokenFetchPipeline, TokenManager
+from tokenkit import Token, TokenFetchPipeline, TokenManager, TokenStorage
 from tokenkit.fetchers import RefreshTokenFetcher
 from tokenkit.storage import FileTokenStorage
 from tokenkit.testing import LocalIdP
@@ -62,12 +63,12 @@ def refreshing(
         process.kill()
 
 
-def by_manager(source: RefreshTokenFetcher, storage: FileTokenStorage) -> Token:
+def by_manager(source: RefreshTokenFetcher, storage: TokenStorage) -> Token:
     with TokenManager(source, storage) as manager:
         return manager.get_token(25)
 
 
-def by_pipeline(source: RefreshTokenFetcher, storage: FileTokenStorage) -> Token:
+def by_pipeline(source: RefreshTokenFetcher, storage: TokenStorage) -> Token:
     return TokenFetchPipeline([source], storage).execute(timeout=25)
 
 
@@ -78,10 +79,12 @@ def test_the_kill_of_whoever_refreshes_leaves_the_refresh_token_to_the_next(
     storage: FileTokenStorage,
     source: RefreshTokenFetcher,
     refreshing: subprocess.Popen[str],
-    get: Callable[[RefreshTokenFetcher, FileTokenStorage], Token],
+    get: Callable[[RefreshTokenFetcher, TokenStorage], Token],
 ) -> None:
     """After kill -9 of a process before its request arrived, another that waits refreshes at once."""
-    waiting = ask(lambda: get(source, storage))
+    watched = WatchedStorage(storage)
+    waiting = ask(lambda: get(source, watched))
+    watched.wait_for("lock", 1)
     refreshing.kill()
     (token,) = outcomes(waiting)
     assert token == storage.get(source.cache_key)

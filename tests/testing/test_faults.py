@@ -136,9 +136,9 @@ def test_a_dripping_answer_outlives_a_limit_per_read(local_idp):
     """Every byte is in time, the whole is not; when healed, the rest comes at once."""
     local_idp.fail("token", kind="drip")
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(ask, local_idp, timeout=0.4)
+        answer = pool.submit(ask, local_idp, timeout=1)
         with pytest.raises(concurrent.futures.TimeoutError):
-            answer.result(0.8)
+            answer.result(1.5)
         local_idp.heal()
         assert 200 == answer.result().status_code
     assert "access_token" in answer.result().json()
