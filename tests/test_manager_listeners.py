@@ -122,7 +122,7 @@ def test_led_attempts_are_not_in_the_background(make_rig: Callable[..., Rig]) ->
     assert {False} == {event.background for _, event in rig.ears.heard}
 
 
-def test_a_listener_may_ask_for_a_token(make_rig: Callable[..., Rig]) -> None:
+def test_a_listener_may_ask_for_a_token(make_rig: Callable[..., Rig], caplog: pytest.LogCaptureFixture) -> None:
     """After an attempt it gets one; in its midst, where it would wait for itself, a RuntimeError is logged."""
     got: list[object] = []
 
@@ -136,6 +136,7 @@ def test_a_listener_may_ask_for_a_token(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(ears=Asking(), background=False)
     assert "token-1" == rig.manager.get_token().access_token
     assert ["token-1"] == got
+    assert ["listener Asking raised RuntimeError"] == caplog.messages
 
 
 IN_AN_ATTEMPT = ["token_acquire", "cache_refresh", "cache_store", "token_refresh", "token_lifetime"]
