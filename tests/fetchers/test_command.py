@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from datetime import datetime, timezone
@@ -100,6 +101,42 @@ def test_a_program_that_takes_too_long_is_killed(script: str) -> None:
     assert error.transient
 
 
+@pytest.mark.parametrize("timeout", [1e10, sys.float_info.max])
+def test_a_time_limit_may_be_longer_than_the_system_can_wait(timeout: float) -> None:
+    """It is waited for in parts."""
+    assert "abc" == prints("abc", timeout=timeout).fetch().access_token
+
+
+@pytest.fixture
+def unkillable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every program be one that runs as another user, as with the set-uid bit."""
+
+    def refuse(group: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", refuse)
+
+
+@pytest.mark.usefixtures("unkillable")
+def test_a_program_that_may_not_be_killed_is_waited_for_a_moment(tmp_path: Path) -> None:
+    """The error is that of the time-out, and what ends soon is no zombie."""
+    pid_file = tmp_path / "pid"
+    assert "time-out" in failure(runs(f"echo $$ > {pid_file}; exec sleep 0.6", timeout=0.3)).message
+    assert not Path(f"/proc/{pid_file.read_text().strip()}").exists()
+
+
+@pytest.mark.usefixtures("unkillable")
+def test_a_program_that_may_not_be_killed_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    """Popen takes it in later, and warns of that."""
+    pid_file = tmp_path / "pid"
+    before = time.monotonic()
+    with pytest.warns(ResourceWarning, match="still running"):
+        error = failure(runs(f"echo $$ > {pid_file}; exec sleep 60", timeout=0.2))
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    assert "time-out" in error.message
+    assert time.monotonic() - before < 5
+
+
 def test_what_a_killed_program_started_is_killed(tmp_path: Path) -> None:
     """The whole group goes, not only the program."""
     pid_file = tmp_path / "pid"
@@ -155,8 +192,10 @@ def test_argv_must_be_a_list_of_strings(argv: Any) -> None:
         CommandTokenFetcher(argv)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, True])
-def test_the_time_limit_must_be_positive(timeout: Any) -> None:
+@pytest.mark.parametrize(
+    "timeout", [0, -1, True, "30", None, float("inf"), float("nan"), 10**400], ids=lambda one: str(one)[:9]
+)
+def test_the_time_limit_must_be_positive_and_finite(timeout: Any) -> None:
     """There is no run without one."""
     with pytest.raises(ConfigurationError, match="timeout"):
         CommandTokenFetcher(["true"], timeout=timeout)

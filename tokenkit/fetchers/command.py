@@ -7,7 +7,9 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
@@ -24,6 +26,8 @@ from tokenkit.tokens import Token
 __all__ = ["CommandTokenFetcher"]
 
 _MAX_OUTPUT = 1 << 20
+_LONGEST_WAIT = 3600.0  # seconds; a selector takes less than 25 days
+_LAST_WAIT = 1.0  # seconds; enough for what can be killed, and Popen looks after the rest
 # OAuth 2.0, az, gcloud, kubectl's ExecCredential, gcloud's config-helper, AWS CodeArtifact.
 _TOKEN_FIELDS = (
     "access_token",
@@ -59,7 +63,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         name: The step's name.
         depends_on: The names of the steps whose tokens *env* reads from the context.
         ttl: A lifetime that overrides the answer's; None: the answer's, or that of a JWT, else for ever.
-        timeout: Seconds that the program may run, more than 0; the context's ``timeout`` shortens it.
+        timeout: Seconds that the program may run, more than 0 and finite; the context's ``timeout`` shortens it.
         env: Further environment variables, or a function that returns them, called with the context if it takes one.
             None: none.
         cwd: Where to run it; None: here.
@@ -89,8 +93,9 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         if isinstance(self.argv, (str, bytes)) or not self.argv or not all(isinstance(a, str) for a in self.argv):
             raise ConfigurationError("argv must be a sequence of strings, the program first; there is no shell")
         self.argv = tuple(self.argv)
-        if isinstance(self.timeout, bool) or not self.timeout > 0:
-            raise ConfigurationError("timeout must be more than 0 seconds")
+        number = isinstance(self.timeout, (int, float)) and not isinstance(self.timeout, bool)
+        if not number or not 0 < self.timeout <= sys.float_info.max:
+            raise ConfigurationError("timeout must be a finite number of seconds, more than 0")
         self._open()
 
     def _open(self) -> None:
@@ -194,8 +199,10 @@ def _read(process: subprocess.Popen[bytes], end: float) -> bytes | None:
         selector.register(process.stdout, selectors.EVENT_READ)
         while len(output) <= _MAX_OUTPUT:
             left = end - _clock.monotonic()
-            if left <= 0 or not selector.select(left):
+            if left <= 0:
                 return None
+            if not selector.select(min(left, _LONGEST_WAIT)):
+                continue
             chunk = os.read(process.stdout.fileno(), 1 << 16)
             if not chunk:
                 break
@@ -204,13 +211,12 @@ def _read(process: subprocess.Popen[bytes], end: float) -> bytes | None:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing of it running: not the program, nor what it started."""
+    """Leave nothing of it running: not the program, nor what it started, unless that is another user's by now."""
     assert process.stdout is not None
     process.stdout.close()
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         # The program is not waited for yet where it still runs, so its group's number is still its own.
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_LAST_WAIT)
