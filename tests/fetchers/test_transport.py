@@ -16,7 +16,7 @@ from urllib3.util import Retry
 
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
-from tokenkit.errors import MalformedResponseError, TokenEndpointError, TransportError
+from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError, TransportError
 from tokenkit.fetchers import HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.fetchers._wire import TimedAdapter, deadline
 from tokenkit.testing import LocalIdP
@@ -271,6 +271,24 @@ def test_retry_after_is_waited_for() -> None:
         before = time.monotonic()
         assert "good" == fetcher(server).fetch(FetchContext(timeout=5)).access_token
     assert 1 <= time.monotonic() - before < 3
+
+
+@pytest.mark.parametrize("timeout", [1e300, (1e300, 1e300)])
+def test_a_limit_may_be_longer_than_a_socket_takes(timeout: object) -> None:
+    """It is none, then, that anybody will live to see."""
+    with raw_server(says(GOOD)) as server:
+        assert "good" == fetcher(server, timeout=timeout).fetch().access_token
+
+
+@pytest.mark.parametrize(
+    "timeout",
+    [0, -1, True, "5", None, (1, 2, 3), (1, 0), float("inf"), float("nan"), 10**400],
+    ids=lambda one: str(one)[:9],
+)
+def test_a_limit_is_a_finite_number_of_seconds(timeout: object) -> None:
+    """Or two of them."""
+    with pytest.raises(ConfigurationError, match="timeout must be"):
+        HttpTokenFetcher("step", "https://idp.example", "", timeout=timeout)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

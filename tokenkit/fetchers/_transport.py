@@ -36,6 +36,7 @@ __all__ = ["Timeout", "TokenRequest", "Transport"]
 Timeout = float | tuple[float, float]
 
 _MAX_BODY = 1 << 20
+_LONGEST = 1e6  # seconds; sockets do not take any number
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _clock = SystemClock()
 _random = random.SystemRandom()  # uWSGI would fork the state of any other into every worker
@@ -102,12 +103,12 @@ def _limits(timeout: Timeout) -> tuple[float, float, float]:
     pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
     if len(pair) != 2 or not all(_is_duration(one) for one in pair):
         raise ConfigurationError("timeout must be a number of seconds, more than 0, or a pair (connect, read) of them")
-    return pair[0], pair[1], sum(pair) if isinstance(timeout, tuple) else timeout
+    connect, read = (min(one, _LONGEST) for one in pair)
+    return connect, read, connect + read if isinstance(timeout, tuple) else connect
 
 
 def _is_duration(value: object) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]  # checked before
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 @final
