@@ -219,7 +219,7 @@ def test_a_test_states_its_fact(path: Path) -> None:
 
 # The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
 SLEEPS = {
-    "fetchers/test_oauth2.py": (1, "a server that takes its time"),
+    "fetchers/test_oauth2.py": (2, "a server that takes its time"),
     "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
     "processes/herd.py": (1, "a client at work"),
     "processes/test_hosts.py": (4, "another program's start, a user who reads, idle time of the host"),
