@@ -55,8 +55,8 @@ class HttpTokenFetcher(SecretKeeper, TokenFetcher):
         content_type: 'form' or 'json'.
         ttl: A lifetime that overrides the answer's; None believes the answer.
         timeout: Seconds (connect, read): for the connection, and for each read. One try takes at most their sum,
-            however slowly the answer drips. A single number is a limit for each of the three. The context's
-            ``timeout`` shortens them all and ends the retries.
+            however slowly the answer drips, and what the system takes to look up the host's name. A single number is
+            a limit for each of the three. The context's ``timeout`` shortens them all and ends the retries.
         verify: As for requests: whether to check certificates, or a path of trusted ones.
         cert: A client certificate, as for requests; None: none.
         proxies: Proxies by scheme, as for requests. None: those of the environment.
