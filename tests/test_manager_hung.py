@@ -7,8 +7,18 @@ from contextlib import AbstractContextManager
 import pytest
 from scripted import PATIENCE, Gate, Rig, down, outcomes
 
-from tokenkit import FetchOptions, RefreshPolicy, RenewalError, RenewalTimeoutError, Token
+from tokenkit import (
+    AuthenticationError,
+    ClientCredentialsFetcher,
+    FetchOptions,
+    RefreshPolicy,
+    RenewalError,
+    RenewalTimeoutError,
+    Token,
+    TokenManager,
+)
 from tokenkit.storage import InMemoryTokenStorage
+from tokenkit.testing import LocalIdP
 
 LIMIT = 30.0  # the policy's refresh_request_timeout
 
@@ -250,6 +260,33 @@ def test_a_late_result_does_not_overwrite_the_storage(make_rig: Callable[..., Ri
     assert ("token-2", "token-2") == (storage.get("scripted").access_token, rig.manager.current.access_token)
 
 
+def test_a_source_that_keeps_to_its_time_fails_rather_than_hangs(rig: Rig) -> None:
+    """Its limit is over before the attempt would be superseded: callers hear why, and there is a back-off."""
+    gate = rig.source.hang()
+    waiting = rig.ask(4)
+    assert gate.reached()
+    rig.parked(4)
+    rig.clock.advance(gate.context.timeout)
+    gate.release(down("too late", retry_after=60))
+    assert {"too late"} == {str(error) for error in outcomes(waiting)}
+    with pytest.raises(AuthenticationError, match="too late"):
+        rig.manager.get_token()
+    assert 1 == rig.source.fetches
+
+
+@pytest.mark.parametrize("background", [True, False], ids=["thread", "led"])
+def test_an_endpoint_that_hangs_is_asked_once(local_idp: LocalIdP, background: bool) -> None:
+    """The time limit of the request is that of the attempt: the failure counts, and the next caller fails at once."""
+    local_idp.fail("token", kind="hang", times=None)
+    fetcher = ClientCredentialsFetcher(token_url=local_idp.token_url, client_id="client", client_secret="secret")
+    policy = RefreshPolicy(refresh_request_timeout=2, initial_retry_timeout=50, max_retry_timeout=50)
+    with TokenManager(fetcher, policy=policy, background=background) as manager:
+        for _ in range(3):
+            with pytest.raises(AuthenticationError):
+                manager.get_token()
+    assert 1 == local_idp.count("token")
+
+
 def test_an_attempt_may_be_granted_less(rig: Rig) -> None:
     """An attempt with renew_request_timeout is superseded after that time."""
     rig.source.hang()
@@ -279,6 +316,26 @@ def test_a_new_attempt_goes_without_a_storage_that_hangs(
     rig.clock.advance(LIMIT)
     assert waiting.result(PATIENCE).access_token.startswith("token-")
     assert "token-" in rig.manager.force_refresh().access_token
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["waited-for", "due"])
+def test_a_refresh_token_is_not_lost_while_it_is_stored(make_rig: Callable[..., Rig], stuck: Stuck, due: bool) -> None:
+    """An attempt that hangs in storing its token has brought it: it is held, and the next spends what came with it."""
+    rig = make_rig(storage=stuck)
+    rig.source.rotates = True
+    rig.manager.get_token()
+    rig.parked()
+    stuck.hanging.add("replace")
+    if due:
+        rig.clock.advance(3300)
+    waiting = [] if due else rig.ask(timeout=100, options=FetchOptions(renew_required=True))
+    assert stuck.entered.acquire(timeout=PATIENCE)
+    rig.clock.advance(LIMIT)
+    rig.manager.get_token()
+    assert ["token-2"] * len(waiting) == [token.access_token for token in outcomes(waiting)]
+    assert ("token-2", 2) == (rig.manager.current.access_token, rig.source.fetches)
+    rig.manager.force_refresh()
+    assert ["refresh-1", "refresh-2"] == [one.previous.refresh_token for one in rig.source.asked[1:]]
 
 
 def test_a_storage_that_came_back_is_used_again(make_rig: Callable[..., Rig], stuck: Stuck) -> None:

@@ -9,6 +9,7 @@ from types import FrameType
 
 import pytest
 from scripted import PATIENCE, Ears, Rig, ask, down, outcomes
+from steps import WatchedStorage
 
 from tokenkit import AuthenticationError, RenewalTimeoutError
 from tokenkit.clock import SystemClock
@@ -307,6 +308,27 @@ def test_an_interrupted_leader_lands_its_attempt(led: Rig, interrupt: type[BaseE
     assert interrupt.__name__ in str(others[0].exception())
     led.clock.advance(60)
     assert "token-2" == led.manager.get_token().access_token
+
+
+def test_an_interrupt_while_a_token_is_stored_loses_no_refresh_token(make_rig: Callable[..., Rig]) -> None:
+    """The new one is held although the storage has the spent one, and is the next to be spent."""
+    storage = WatchedStorage()
+    rig = make_rig(storage=storage, background=False)
+    rig.source.rotates = True
+    rig.manager.get_token()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    storage.before["replace"] = interrupt
+    rig.clock.advance(1)
+    with pytest.raises(KeyboardInterrupt):
+        rig.manager.force_refresh()
+    del storage.before["replace"]
+    assert "token-2" == rig.manager.get_token().access_token
+    rig.clock.advance(1)
+    rig.manager.force_refresh()
+    assert ["refresh-1", "refresh-2"] == [one.previous.refresh_token for one in rig.source.asked[1:]]
 
 
 @pytest.mark.parametrize("function", ["is_mine", "_land", "land", "end"])

@@ -108,6 +108,22 @@ def test_durations_are_measured(rig: Rig) -> None:
     }.items()
 
 
+def test_listeners_hear_while_no_lock_is_held(make_rig: Callable[..., Rig]) -> None:
+    """Not the storage's either: one that takes its time keeps no other process waiting."""
+    storage, heard = InMemoryTokenStorage(), []
+
+    class Locking(Ears):
+        def cache_refresh(self, event: TokenEvent) -> None:
+            with storage.lock("scripted", 0):
+                heard.append(event.result)
+
+        token_acquire = cache_store = cache_refresh
+
+    rig = make_rig(storage=storage, ears=Locking())
+    rig.manager.get_token()
+    assert ["absent", "success", "success"] == heard
+
+
 def test_events_are_frozen() -> None:
     """A listener cannot change what the next one hears."""
     event = TokenEvent("service", "success")

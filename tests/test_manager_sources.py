@@ -163,7 +163,7 @@ def test_a_fetcher_will_do(fake_clock: FakeClock) -> None:
     fetcher = Fetcher()
     with TokenManager(fetcher, clock=fake_clock, policy=STEADY) as manager:
         assert 100 == manager.get_token().expires_at.timestamp() - fake_clock.time()
-        assert ([30], fetcher) == (seen, manager.source)
+        assert ([29.5], fetcher) == (seen, manager.source)
 
 
 def test_a_fetcher_hears_of_its_failures(fake_clock: FakeClock) -> None:

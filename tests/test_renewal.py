@@ -99,14 +99,15 @@ def test_a_storage_that_a_hung_one_is_in_is_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "ended_at", "failed"), [(math.inf, 5, True), (3, 2.9, True), (3, 3, False), (50, 31, True)]
+    ("until", "ended_at", "failed"),
+    [(math.inf, 5, True), (3, 2.9, True), (3, 3, False), (29.5, 29.5, False), (29.6, 29.6, True), (50, 31, True)],
 )
 def test_an_attempt_cut_short_by_its_leader_has_not_failed(until: float, ended_at: float, failed: bool) -> None:
     """One that ends without a token after its leader's time, which was less than an attempt's, says nothing."""
     attempt = Attempt(0, 30)
     attempt.start(0, 0, None, until)
     attempt.end(ended_at)
-    assert (failed, min(30, until)) == (attempt.has_failed, attempt.deadline)
+    assert (failed, min(29.5, until)) == (attempt.has_failed, attempt.deadline)
 
 
 def test_an_attempt_knows_its_thread() -> None:

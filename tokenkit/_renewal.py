@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_NAP = 60.0  # seconds: however wrong a schedule is, a collected owner or a changed clock is seen by then
 _MOST_ABANDONED = 3  # hung attempts that may go on at once
+_LANDING = 0.5  # seconds, or a twentieth, left of an attempt when the source's time is over: it fails rather than hangs
 _PICK_UP = 1.0  # seconds: an attempt that no thread has begun by then is led by a caller
 
 
@@ -34,6 +35,7 @@ class Attempt:
     __slots__ = (
         "_limit",
         "_runner",
+        "_until",
         "adopted",
         "background",
         "cut_short",
@@ -75,17 +77,18 @@ class Attempt:
         self.started_at = now
         self.generation = 0
         self.hangs_at = math.inf
-        self.deadline = math.inf  # until when the source may take; before it hangs where its leader has less time
+        self.deadline = math.inf  # until when the source may take
         self.thread: RenewalThread | None = None  # what runs it; None: a caller
         self.background = False
         # How it ended:
         self.done = False
         self.superseded = False
         self.cut_short = False  # by the time limit of the caller who led it: nobody else's failure
-        # Written by the runner alone before it lands the attempt:
+        self._until = math.inf  # that limit
+        # Written by the runner alone before it lands the attempt, and read of one that hangs:
         self.holds_lock = False
         self.inside_storage = False  # rather than with the source
-        self.token: Token | None = None
+        self.token: Token | None = None  # from when the source gave it, so before it is stored
         self.adopted = False
         self.error: AuthenticationError | None = None
         self.interrupt: BaseException | None = None  # from a listener, for the caller who leads
@@ -103,7 +106,8 @@ class Attempt:
         self.started_at = now
         self.generation = generation
         self.hangs_at = now + self._limit
-        self.deadline = min(self.hangs_at, until)
+        self.deadline = min(self.hangs_at - min(_LANDING, self._limit / 20), until)
+        self._until = until
         self.thread = thread
         self.background = thread is not None
         self._runner = threading.get_ident()
@@ -111,7 +115,9 @@ class Attempt:
     def end(self, now: float) -> None:
         """Note that it has come back."""
         self.done = True
-        self.cut_short = self.token is None and self.deadline <= now and self.deadline < self.hangs_at
+        self.cut_short = self.token is None and self.deadline == self._until <= now
+        if self.token is None and self.error is None:  # interrupted outside of what the source does
+            self.error = AuthenticationError("the renewal broke off", transient=True)
 
     @property
     def has_failed(self) -> bool:

@@ -68,13 +68,14 @@ class Schedule:
             RenewalStoppedError: There is no token, and no more renewals.
             RenewalError: Too many attempts hang.
         """
+        under_way = self._under_way(now)
         snapshot = self.holding.usable(now)
         if snapshot is not None and snapshot.generation > call.after:
             return snapshot.token
         if self.stopped:
             raise RenewalStoppedError(f"the token manager of {self._name} is stopped")
         self._report(call, now)
-        attempt = call.joined = self._joinable(call, now)
+        attempt = call.joined = under_way or self._due(call, now)
         if attempt is not None and attempt.needs_caller(now, call.deadline):
             return attempt
         if now >= call.deadline:
@@ -92,11 +93,15 @@ class Schedule:
         if joined.has_failed and joined.error is not None and call.report_error:
             raise self._own(joined.error, now)
 
-    def _joinable(self, call: Call, now: float) -> Attempt | None:
-        """Return the attempt to wait for; None where the back-off allows none yet and *call* waits for that."""
-        attempt = self.attempts.under_way(now)
-        if attempt is not None:
-            return attempt
+    def _under_way(self, now: float) -> Attempt | None:
+        """Return the attempt under way; where one hangs in storing its token, that is held before another begins."""
+        attempt, hung = self.attempts.under_way(now), self.attempts.current
+        if attempt is None and hung is not None and hung.token is not None:
+            self._hold(hung, hung.token, now)
+        return attempt
+
+    def _due(self, call: Call, now: float) -> Attempt | None:
+        """Return a new attempt; None where the back-off allows none yet and *call* waits for that."""
         if now < self.holding.retry_at and not call.skip_back_off:
             if call.report_error and self.holding.failure is not None:
                 raise self._own(self.holding.failure, now)
@@ -122,7 +127,7 @@ class Schedule:
         """
         if self.stopped:
             return None
-        attempt = self.attempts.under_way(now)
+        attempt = self._under_way(now)
         if attempt is not None:
             return attempt if attempt.unclaimed else None
         at_once = skip_back_off and self.holding.wanted
@@ -165,7 +170,10 @@ class Schedule:
             if attempt.has_failed:
                 self.holding.fail(attempt.error, now)
             return False
+        return self._hold(attempt, attempt.token, now)
+
+    def _hold(self, attempt: Attempt, token: Token, now: float) -> bool:
         if attempt.superseded or attempt.generation != self.holding.generations:  # it was not alone
-            return self.holding.improve(attempt.token, now, adopted=attempt.adopted)
-        self.holding.publish(attempt.token, now, adopted=attempt.adopted)
+            return self.holding.improve(token, now, adopted=attempt.adopted)
+        self.holding.publish(token, now, adopted=attempt.adopted)
         return True

@@ -65,25 +65,30 @@ class SharedSource:
         Raises:
             BaseException: What interrupted a caller who leads, in the provider, the storage or a listener.
         """
+        reports: list[tuple[str, str, float]] = []
         try:
-            attempt.token, attempt.adopted, _ = self._renew(attempt, known, rejected)
+            renewed = self._renew(attempt, known, rejected, lambda *report: reports.append(report))
+            attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
             attempt.error = as_token_error(error)
         except BaseException as error:  # KeyboardInterrupt while a caller leads: it is his, the failure is everyone's
             attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
             if not attempt.background:
                 raise
+        finally:
+            for report in reports:  # only now, when the storage's lock is free again
+                self._tell(attempt, *report)
         if attempt.interrupt is not None:  # it fell into a listener: what was fetched meanwhile counts
             raise attempt.interrupt
 
-    def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
+    def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report) -> Renewed:
         if self._storage is None or attempt.skips_storage:
-            return Renewed(self._alone(attempt, known), False)
+            return Renewed(self._alone(attempt, known, tell), False)
 
         def ask(previous: Token | None) -> Token:
             attempt.inside_storage = False
             try:
-                return self._ask(attempt, previous)
+                return self._ask(attempt, previous, tell)
             finally:
                 attempt.inside_storage = True
 
@@ -91,7 +96,7 @@ class SharedSource:
             attempt.holds_lock = held
 
         attempt.inside_storage = True  # until it lands, but for the source's time
-        shared = self._shared(self._storage, partial(self._tell, attempt))
+        shared = self._shared(self._storage, tell)
         renewed = shared.renew(
             known,
             ask,
@@ -110,13 +115,13 @@ class SharedSource:
         spends = self._provider.spends_refresh_token or (known is not None and known.refresh_token is not None)
         return lock_patience(self._policy.seconds("lock_timeout"), left, spends)
 
-    def _alone(self, attempt: Renewing, known: Token | None) -> Token:
+    def _alone(self, attempt: Renewing, known: Token | None, tell: Report) -> Token:
         try:
-            return self._ask(attempt, known)
+            return self._ask(attempt, known, tell)
         except TokenEndpointError as error:
             if known is None or not is_spent(known, error, self._provider.service_name):
                 raise
-        return self._ask(attempt, None)
+        return self._ask(attempt, None, tell)
 
     def look(self, known: Token | None, rejected: Token | None) -> Token | None:
         """Return a better token that another has stored, or None; never ask the provider."""
@@ -149,7 +154,7 @@ class SharedSource:
         is_new = known is None or is_newer(stored, known)
         return is_new and self._policy.is_usable(stored, self._clock.now())
 
-    def _ask(self, attempt: Renewing, previous: Token | None) -> Token:
+    def _ask(self, attempt: Renewing, previous: Token | None, tell: Report) -> Token:
         began = self._clock.monotonic()
         result = "error"
         try:
@@ -157,10 +162,11 @@ class SharedSource:
             if isinstance(token, Token) and self._expired_on_its_way(attempt, token, began):
                 token = self._called(attempt, token)  # its refresh token, if it has one, is the one to spend now
             token = checked(token, self._provider.service_name, self._clock.now())
+            attempt.token = token  # not lost from here on, should storing it hang or be interrupted
             result = "success"
             return token
         finally:
-            self._tell(attempt, "token_acquire", result, self._clock.monotonic() - began)
+            tell("token_acquire", result, self._clock.monotonic() - began)
 
     def _expired_on_its_way(self, attempt: Renewing, token: Token, began: float) -> bool:
         """Return whether *token* took longer to come than it lives, as where the host starves threads."""

@@ -46,7 +46,8 @@ class RefreshPolicy:
         max_retry_timeout: The longest back-off; also that after a permanent refusal.
         retry_timeout_exponent: What each further failure multiplies the back-off by. 1: it does not grow.
         refresh_request_timeout: How long one attempt may take in all, waiting for the storage's lock included; more
-            than 0.
+            than 0. The source is told a twentieth less, at most half a second, so that it fails before it counts as
+            hung.
         lock_timeout: How long an attempt waits for the storage's lock before it goes on without. 0: it tries once.
             Where a refresh token would be spent it waits longer, until shortly before its end.
         storage_poll: How often the thread looks into the storage for a newer token. 0: never.
