@@ -117,6 +117,18 @@ def test_provider_defaults() -> None:
     assert provider.close() is None
 
 
+def test_a_provider_without_a_context_refreshes_without_one() -> None:
+    """Where fetch_token() takes no context, the default of refresh_token() gives it none."""
+
+    class Plain(TokenProvider):
+        service_name = "billing"
+
+        def fetch_token(self) -> Token:
+            return TOKEN
+
+    assert TOKEN is Plain().refresh_token(Token("old"), FetchContext({"device": TOKEN}))
+
+
 def test_storage_defaults() -> None:
     """A storage knows what exists from what it gets, and has nothing to close unless it says so."""
     storage = _Storage()

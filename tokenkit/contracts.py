@@ -145,7 +145,7 @@ class TokenProvider(ABC):
         Raises:
             AuthenticationError: There is no token to be had.
         """
-        return self.fetch_token(context)
+        return self.fetch_token(context) if takes_context(self.fetch_token) else self.fetch_token()
 
     def close(self) -> None:
         """Let go of connections. Closing twice is harmless."""
