@@ -132,6 +132,33 @@ def test_subclass_with_other_arguments(error: Any, duplicate: Callable[[Any], An
     assert ("11 of 10", 11, True) == (str(other), other.used, other.transient)
 
 
+class _LoginError(AuthenticationError):
+    def __init__(self, code: int) -> None:  # and nothing more
+        self.code = code
+
+
+class _RefusedError(TokenEndpointError):
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class _LostError(TransportError):
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+@pytest.mark.parametrize("kind", [_LoginError, _RefusedError, _LostError])
+@pytest.mark.parametrize("duplicate", [lambda e: e, _through_pickle, copy.copy, copy.deepcopy, own_copy])
+def test_subclass_that_does_not_call_its_base(kind: type[Any], duplicate: Callable[[Any], Any]) -> None:
+    """Its facts are the defaults, whatever is done with it."""
+    error = duplicate(kind(7))
+    assert (7, "", None, None, None) == (error.code, str(error), error.service_name, error.step_name, error.retry_after)
+    assert (kind is _LostError) is error.transient
+    if kind is _RefusedError:
+        assert (None,) * 4 == (error.status, error.error, error.error_description, error.error_uri)
+        assert not error.grant_refused
+
+
 def test_own_copy_keeps_the_cause() -> None:
     """A waiter's own copy is another object that leads to the same cause, without the first raiser's traceback."""
     cause = TransportError("connection refused")

@@ -44,6 +44,7 @@ _E = TypeVar("_E", bound="TokenKitError")
 class TokenKitError(RequestException):
     """The root of the tree. ``message`` says what happened."""
 
+    # Facts have defaults here too: the constructor of a user's subclass may not call ours.
     message: str = ""
 
     def __init__(self, message: str = "") -> None:
@@ -79,6 +80,11 @@ class AuthenticationError(TokenKitError):
         retry_after: Seconds that the endpoint asked to wait, or None. From a manager: until it asks the source again.
     """
 
+    service_name: str | None = None
+    step_name: str | None = None
+    transient: bool = False
+    retry_after: float | None = None
+
     def __init__(
         self,
         message: str = "",
@@ -97,6 +103,8 @@ class AuthenticationError(TokenKitError):
 
 class TransportError(AuthenticationError):
     """The token endpoint gave no answer: no connection, TLS failure, time-out. Transient unless said otherwise."""
+
+    transient = True
 
     def __init__(
         self,
@@ -125,6 +133,11 @@ class TokenEndpointError(AuthenticationError):
         error_description: The endpoint's text for developers, cleaned and shortened, or None.
         error_uri: A page about the error, cleaned and shortened, or None.
     """
+
+    status: int | None = None
+    error: str | None = None
+    error_description: str | None = None
+    error_uri: str | None = None
 
     def __init__(
         self,
