@@ -8,8 +8,9 @@ import pytest
 from scripted import Gate, ask, outcomes
 from steps import Chain, WatchedStorage, chain, failing_storage
 
-from tokenkit import PipelineTokenProvider, StorageError, Token, TransportError
+from tokenkit import AuthenticationError, PipelineTokenProvider, StorageError, Token, TransportError
 from tokenkit.contracts import TokenStorage
+from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 
 CROWD = 32
@@ -186,6 +187,28 @@ def test_a_crowd_before_a_lock_that_hangs_costs_one_fetch() -> None:
         gate.release()
         assert {"user-1"} == set(outcomes(futures))
     assert (1, 1, 1) == c.fetches
+
+
+def test_waits_for_others_are_within_the_time_of_one_call() -> None:
+    """What was waited for the lock is not waited again for the thread of this process that goes on without it."""
+    storage = failing_storage(StorageLockTimeoutError("another holds it"))
+    c = chain(storage)
+    gate = held_up(c, "device")
+    first = ask(c.execute)
+    assert gate.reached()
+
+    def keep_waiting(key: str, timeout: float) -> None:
+        c.clock.advance(6)
+        raise StorageLockTimeoutError("another holds it")
+
+    storage.before["lock"] = keep_waiting
+    second = ask(lambda: c.execute(timeout=9))
+    c.clock.wait_until_parked(1)
+    c.clock.advance(3)
+    (failure,) = outcomes(second)
+    assert (AuthenticationError, "the time was over before step device") == (type(failure), str(failure))
+    gate.release()
+    assert ["user-1"] == outcomes(first)
 
 
 def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:

@@ -112,7 +112,10 @@ class Execution:
             if is_locked:
                 return self._healed(step, previous)
             return self._places.flights.join(
-                self._places.keys[step.name], lambda: self._healed(step, previous), is_good, patience=patience
+                self._places.keys[step.name],
+                lambda: self._healed(step, previous),
+                is_good,
+                patience=self._patience(step),  # of the time that waiting for the lock has left
             )
 
         def is_good(other: Token) -> bool:
