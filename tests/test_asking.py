@@ -1,8 +1,13 @@
 """Asking a source, and judging what it gives or raises."""
 
+import io
 import json
 import subprocess
+import sys
+import urllib.error
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from email.message import Message
 
 import pytest
 import requests
@@ -12,15 +17,18 @@ from tokenkit import (
     ConfigurationError,
     FetchContext,
     MalformedResponseError,
+    RenewalTimeoutError,
     StorageError,
     Token,
     TokenEndpointError,
     TokenFetcher,
+    TokenKitError,
 )
 from tokenkit._asking import FetcherProvider, as_token_error, checked
 from tokenkit.testing import FakeClock
 
 NOW = datetime(2027, 1, 1, tzinfo=timezone.utc)
+SENT = requests.Request("POST", "https://idp.test", data="secret")
 
 
 class Fetcher(TokenFetcher):
@@ -31,6 +39,29 @@ class Fetcher(TokenFetcher):
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
         return Token(f"after-{current.access_token}")
+
+
+class Unsettled(Exception):
+    """As of httpx, which raises where no request is known."""
+
+    @property
+    def request(self) -> object:
+        raise RuntimeError("no request")
+
+
+def sent(error: TokenKitError) -> TokenKitError:
+    """Return *error* as requests leaves it when an authentication handler raised it."""
+    error.request = SENT.prepare()
+    return error
+
+
+def raised(fail: Callable[[], object]) -> Exception:
+    """Return what *fail* raises."""
+    try:
+        fail()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
 
 
 def test_a_fetcher_seen_as_a_provider() -> None:
@@ -118,10 +149,13 @@ def test_what_raise_for_status_says_is_a_refusal(status: int, transient: bool) -
 @pytest.mark.parametrize(
     "error",
     [
-        requests.ConnectionError("secret", request=requests.Request("POST", data="secret")),
+        requests.ConnectionError("secret", request=SENT),
         json.JSONDecodeError("bad", "secret", 0),
         subprocess.CalledProcessError(1, ["login", "secret"], output="secret"),
         UnicodeDecodeError("utf-8", b"secret", 0, 1, "bad"),
+        urllib.error.HTTPError("https://idp.test", 400, "Bad", Message(), io.BytesIO(b"secret")),
+        Unsettled("secret"),
+        sent(RenewalTimeoutError("late")),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -133,3 +167,45 @@ def test_what_keeps_a_secret_is_not_chained(error: Exception) -> None:
     wrapped.__cause__ = error
     told = as_token_error(wrapped)
     assert (None, None) == (told.__cause__, told.__context__)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with Python 3.11")
+def test_a_group_is_not_chained() -> None:
+    """What its members keep cannot be told from outside."""
+    group = ExceptionGroup("two", [json.JSONDecodeError("bad", "secret", 0)])  # noqa: F821  # not in 3.10
+    assert as_token_error(group).__cause__ is None
+
+
+def test_our_own_error_goes_on_without_the_request() -> None:
+    """What another manager's authentication handler raised keeps its facts and its cause, and not what was sent."""
+    error = sent(TokenEndpointError("refused", status=400))
+    error.__cause__ = ValueError("why")
+    told = as_token_error(error)
+    assert (TokenEndpointError, "refused", 400, None) == (type(told), str(told), told.status, told.request)
+    assert error.__cause__ is told.__cause__
+
+
+def test_an_error_that_is_its_own_cause() -> None:
+    """A chain that bites its tail has an end all the same."""
+    error = KeyError("x")
+    error.__cause__ = error
+    assert error is as_token_error(error).__cause__
+    error.__context__ = requests.ConnectionError("secret", request=SENT)
+    assert as_token_error(error).__cause__ is None
+
+
+@pytest.mark.parametrize("outer", [ValueError("order of Alice"), requests.HTTPError("secret", request=SENT)])
+def test_what_the_caller_was_handling_is_its_own(outer: Exception) -> None:
+    """Python chains it to whatever a source raises; others who wait hear of the source's failure alone."""
+
+    def fail() -> None:
+        try:
+            raise outer
+        except Exception:
+            raised(lambda: {}["x"])  # what the source handled itself has no part in it
+            raise AuthenticationError("no") from raised(lambda: {}["y"])
+
+    error = raised(fail)
+    told = as_token_error(error, outer)
+    assert error is told
+    assert (KeyError, None, None) == (type(told.__cause__), told.__context__, told.__cause__.__context__)

@@ -12,6 +12,7 @@ from tokenkit import (
     FetchOptions,
     RefreshPolicy,
     RenewalTimeoutError,
+    Token,
     TokenEndpointError,
     TransportError,
 )
@@ -275,3 +276,31 @@ def test_a_failure_keeps_what_is_held(rig: Rig) -> None:
     with pytest.raises(AuthenticationError):
         rig.manager.force_refresh()
     assert first is rig.manager.get_token() is rig.manager.current
+
+
+class _LoginError(AuthenticationError):
+    def __init__(self, code: int) -> None:  # without its base's
+        self.code = code
+
+
+def test_an_error_that_does_not_call_its_base_is_backed_off_from(rig: Rig) -> None:
+    """A careless subclass of ours costs one fetch, as any other failure does."""
+    rig.source.always = _LoginError(7)
+    for _ in range(3):
+        with pytest.raises(_LoginError) as caught:
+            rig.manager.get_token()
+    assert ("scripted", 7, 1) == (caught.value.service_name, caught.value.code, rig.source.fetches)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_an_error_that_is_its_own_cause_lands(make_rig: Callable[..., Rig], background: bool) -> None:
+    """Whether the thread asks or a caller leads, who waits gets it."""
+
+    def fail(*_: object) -> Token:
+        error = KeyError("x")
+        raise error from error
+
+    rig = make_rig(background=background)
+    rig.source.then(fail)
+    with pytest.raises(AuthenticationError, match="KeyError"):
+        rig.manager.get_token()

@@ -143,3 +143,17 @@ def test_what_the_hook_raises_is_logged_and_ignored(caplog: pytest.LogCaptureFix
         c.execute()
     assert "on_fetch_error of app raised RuntimeError" in caplog.text
     assert "s3cr3t" not in caplog.text
+
+
+def test_what_the_caller_handles_is_no_part_of_a_failure() -> None:
+    """Called while another error is handled, a failing step's cause is there and leads nowhere else."""
+    error = TransportError("no route")
+    error.__cause__ = OSError("unreachable")
+    c = chain()
+    c.app.script = [error]
+    try:
+        raise requests.HTTPError("of the caller", response=requests.Response())
+    except requests.HTTPError:
+        with pytest.raises(TransportError) as failure:
+            c.execute()
+    assert (error, OSError, None) == (failure.value.__cause__, type(error.__cause__), error.__context__)

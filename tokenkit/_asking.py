@@ -5,8 +5,10 @@ A source is a user's code. Whatever it does, what leaves here is a valid token o
 
 from __future__ import annotations
 
+import inspect
 import logging
 import subprocess
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import final
 
@@ -20,6 +22,7 @@ from tokenkit.errors import (
     MalformedResponseError,
     TokenEndpointError,
     TokenKitError,
+    own_copy,
 )
 from tokenkit.tokens import Token
 
@@ -28,6 +31,8 @@ __all__ = ["FetcherProvider", "as_token", "as_token_error", "checked"]
 logger = logging.getLogger(__name__)
 
 _PASSING_STATUSES = frozenset({408, 425, 429})
+# Where errors of other libraries keep what was sent or received, or more errors:
+_KEEPSAKES = ("doc", "exceptions", "fp", "request", "response")
 
 
 @final
@@ -83,15 +88,24 @@ def checked(token: object, name: str, now: datetime, ttl: timedelta | None = Non
     return token
 
 
-def as_token_error(error: BaseException) -> AuthenticationError:
-    """Return *error*, or one in its place, as one for every waiter to copy: its chain holds no credential."""
+def as_token_error(error: BaseException, outer: BaseException | None = None) -> AuthenticationError:
+    """Return *error*, or one in its place, as one for every waiter to copy: its chain holds no credential.
+
+    Args:
+        error: What the source raised.
+        outer: What the thread was handling before it asked the source. Python chains it to whatever is raised, but it
+            is that caller's own affair: the chain of *error* ends before it.
+    """
+    for one in _chain(error):
+        if outer is not None and one.__context__ is outer:
+            one.__context__ = None
     if not isinstance(error, AuthenticationError):
         told = _told(error)
         told.__cause__ = error if _is_clean(error) else None
         return told
-    if not _is_clean(error):
+    if not (_is_clean(error.__cause__) and _is_clean(error.__context__)):
         error.__cause__ = error.__context__ = None
-    return error
+    return own_copy(error) if _keeps_more(error) else error
 
 
 def _told(error: BaseException) -> AuthenticationError:
@@ -105,11 +119,25 @@ def _told(error: BaseException) -> AuthenticationError:
 
 
 def _is_clean(error: BaseException | None) -> bool:
-    # These keep what was sent or received: the form of a request, the body of an answer, the output of a command.
-    if error is None:
+    return not any(_keeps_more(one) for one in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield *error* and all that led to it, each once: ``raise error from error`` makes a circle."""
+    todo, seen = [error], set()
+    while todo:
+        one = todo.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            todo += [one.__cause__, one.__context__]
+
+
+def _keeps_more(error: BaseException) -> bool:
+    """Return whether *error* keeps the form of a request, the body of an answer, the output of a command, or so."""
+    if isinstance(error, TokenKitError):  # requests notes the request on what an authentication handler raises
+        return any(getattr(error, name, None) is not None for name in ("request", "response"))
+    if isinstance(error, (RequestException, UnicodeError, subprocess.SubprocessError)):
         return True
-    if isinstance(error, TokenKitError):
-        return _is_clean(error.__cause__) and _is_clean(error.__context__)
-    if isinstance(error, (RequestException, UnicodeError, subprocess.SubprocessError)) or hasattr(error, "doc"):
-        return False
-    return _is_clean(error.__cause__) and _is_clean(error.__context__)
+    # Statically, as a property of httpx raises, and one of another library might do anything.
+    return any(inspect.getattr_static(error, name, None) is not None for name in _KEEPSAKES)

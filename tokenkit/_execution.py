@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -151,10 +152,11 @@ class Execution:
 
     def _fetched(self, step: TokenFetcher, previous: Token | None) -> Token:
         context = FetchContext(self._upstream(step), timeout=self._limit(step), clock=self._clock)
+        outer = sys.exc_info()[1]
         try:
             return as_token(step, previous, context, self._clock.now())
         except Exception as error:
-            shared = as_token_error(error)
+            shared = as_token_error(error, outer)
             cause = shared if shared is error else shared.__cause__
         told = own_copy(shared)
         told.step_name = step.name
