@@ -133,7 +133,8 @@ class ManagerMachine(RuleBasedStateMachine):
             return
         fetch = self.source.open[-1 - pick % len(self.source.open)]
         now = self.clock.monotonic()
-        granted = min(fetch.gate.context.timeout, LIMIT)
+        granted = fetch.gate.context.timeout
+        granted = LIMIT if granted >= LIMIT - 0.5 else granted  # the landing's time, in which it may still fail
         counts = now - fetch.began_at < granted  # neither superseded nor cut short by its leader's limit
         self._answer(fetch, (lambda *_: None) if permanent else down(retry_after=PAUSE))
         if counts:
