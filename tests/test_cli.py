@@ -1,5 +1,7 @@
 """The command: what it prints where, how it ends, and what it never shows."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -246,3 +248,14 @@ def test_a_reader_that_has_gone_is_no_traceback(config: Path) -> None:
     script = f"{sys.executable} {' '.join(map(repr, SCRIPT[3:]))} token --config {config} orders | true"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert "" == done.stderr
+
+
+@pytest.mark.parametrize("command", ["token", "show", "check"])
+def test_an_output_that_cannot_be_written_is_told(config: Path, command: str) -> None:
+    """A full disk is one line on standard error, and 1."""
+    if not Path("/dev/full").exists():
+        needs.missing("/dev/full")
+    with Path("/dev/full").open("w") as full:
+        asked = [*SCRIPT, command, "--config", str(config), "orders"]
+        done = subprocess.run(asked, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (1, f"tokenkit: {os.strerror(errno.ENOSPC)}\n") == (done.returncode, done.stderr)

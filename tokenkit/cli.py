@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _EPILOG = """\
 exit status:
   0   done
-  1   there is no token to be had
+  1   there is no token to be had, or it cannot be written
   2   the configuration or the command line is wrong
   75  no token for now; the same command may succeed later
   130 interrupted (Ctrl-C)
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; None: that of the process.
 
     Returns:
-        0 when it is done, 1 where there is no token to be had or nobody reads it, 2 where the configuration is wrong,
-        75 where the same command may succeed later, and 130 after Ctrl-C.
+        0 when it is done, 1 where there is no token to be had or it cannot be written, 2 where the configuration is
+        wrong, 75 where the same command may succeed later, and 130 after Ctrl-C.
 
     Raises:
         SystemExit: The command line is wrong (2), or asks for help (0).
@@ -66,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TokenKitError as error:
         sys.stderr.write(f"tokenkit: {error}\n")
         return _status(error)
+    except OSError as error:  # such as a full disk; closing standard output again would complain too
+        sys.stdout = None
+        sys.stderr.write(f"tokenkit: {error.strerror or type(error).__name__}\n")
+        return _NO_TOKEN
     return 0
 
 
