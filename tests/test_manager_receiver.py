@@ -1,14 +1,32 @@
 """A receiver: one request's dealings with a manager; and the options of one call in both their forms."""
 
+import pickle
 from collections.abc import Callable
 
 import pytest
 import requests
 from scripted import Rig, down
 
-from tokenkit import AuthenticationError, ConfigurationError, FetchOptions, RefreshPolicy, TokenEndpointError
+from tokenkit import (
+    AuthenticationError,
+    ConfigurationError,
+    FetchContext,
+    FetchOptions,
+    RefreshPolicy,
+    Token,
+    TokenEndpointError,
+    TokenManager,
+    TokenProvider,
+)
 from tokenkit.errors import RenewalStoppedError, RenewalTimeoutError
 from tokenkit.options import OPTION_RENEW_REQUIRED, OPTION_RENEW_SYNCHRONOUS, OPTION_REPORT_ERROR
+
+
+class StaticProvider(TokenProvider):
+    service_name = "static"
+
+    def fetch_token(self, context: FetchContext | None = None) -> Token:
+        return Token("canary-token")
 
 
 def test_it_remembers_what_it_fetched(rig: Rig) -> None:
@@ -124,3 +142,15 @@ def test_other_options_are_refused(rig: Rig, options: object) -> None:
     """Neither a string nor a list is a set of options."""
     with pytest.raises(ConfigurationError):
         rig.manager.get_token(options=options)
+
+
+def test_a_pickled_receiver_has_no_token() -> None:
+    """It begins anew, with the manager that goes with it."""
+    with TokenManager(StaticProvider()) as manager:
+        receiver = manager.receiver(1)
+        receiver.fetch()
+        pickled = pickle.dumps(receiver)
+        assert b"canary" not in pickled
+        other = pickle.loads(pickled)
+        assert (None, "canary-token") == (other.latest, other.fetch().access_token)
+        assert [True, False] == [other.can_retry(), other.can_retry()]

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
 from typing import Any, final
 
 from tokenkit._asking import FetcherProvider
@@ -167,12 +166,9 @@ class TokenManager:
 
         Args:
             rejected: The very token that was sent.
-            timeout: As of :meth:`get_token`.
+            timeout: As of :meth:`get_token`, as is all that is raised.
             was_accepted: The same resource has accepted this token before, so that it must have been revoked: the
                 interval does not apply.
-
-        Raises:
-            AuthenticationError: As of :meth:`get_token`, as are all others.
         """
         if not self._engine.invalidate(checked_token(rejected), counted=True, trusted=was_accepted):
             return None
@@ -196,11 +192,16 @@ class TokenManager:
         return TokenReceiver(self, checked_retries(max_retries, self._policy))
 
     def stop(self) -> None:
-        """Renew no more and wake every waiter with an error. A token held stays usable until it expires."""
+        """Renew no more and wake every waiter with an error. A token held stays usable until it expires.
+
+        Not from a signal handler, where it may wait for ever: set an event there, or raise ``SystemExit``.
+        """
         self._engine.stop()
 
     def close(self, grace: float | timedelta | None = None, *, revoke: bool = False) -> None:
         """Stop, wait for a renewal under way, and close the source and the storage. Closing twice is harmless.
+
+        Not from a signal handler, as :meth:`stop`.
 
         Args:
             grace: Seconds to wait for the thread. None: as long as an attempt may run; 0: not at all.
@@ -219,9 +220,7 @@ class TokenManager:
     def __enter__(self) -> TokenManager:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -243,7 +242,7 @@ class TokenManager:
 
 @final
 class TokenReceiver:
-    """One request's dealings with a manager. For one thread; make one for each request.
+    """One request's dealings with a manager. For one thread; make one for each request. A pickle of it has no token.
 
     Args:
         manager: Whose token is wanted.
@@ -289,6 +288,9 @@ class TokenReceiver:
         if isinstance(err, TokenKitError):
             return isinstance(err, RenewalTimeoutError)
         return self._latest is not None and self._manager._engine.invalidate(self._latest, counted=True)
+
+    def __reduce__(self) -> tuple[type[TokenReceiver], tuple[TokenManager, int]]:
+        return TokenReceiver, (self._manager, self._max_retries)
 
 
 def _quietly(what: str, action: Callable[[], object]) -> None:
