@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -329,6 +330,20 @@ def test_an_interrupt_while_a_token_is_stored_loses_no_refresh_token(make_rig: C
     rig.clock.advance(1)
     rig.manager.force_refresh()
     assert ["refresh-1", "refresh-2"] == [one.previous.refresh_token for one in rig.source.asked[1:]]
+
+
+def test_what_a_leader_was_handling_is_its_own_affair(led: Rig) -> None:
+    """It is in nobody else's traceback, although Python chains it to what the source raises."""
+    led.source.then(down("no answer"), down("no answer"))
+    try:
+        raise ValueError("of the leader")
+    except ValueError:
+        with pytest.raises(AuthenticationError):
+            led.manager.get_token()
+    with pytest.raises(AuthenticationError) as caught:
+        led.manager.get_token()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert ("no answer" in shown, "of the leader" in shown) == (True, False)
 
 
 @pytest.mark.parametrize("function", ["is_mine", "_land", "land", "end"])

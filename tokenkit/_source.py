@@ -5,6 +5,7 @@ How a token is shared is in :mod:`tokenkit._shared`; when to ask is the engine's
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from functools import partial
 from typing import Protocol, final
@@ -66,11 +67,12 @@ class SharedSource:
             BaseException: What interrupted a caller who leads, in the provider, the storage or a listener.
         """
         reports: list[tuple[str, str, float]] = []
+        outer = sys.exc_info()[1]  # of a caller who leads while handling an error of his own
         try:
             renewed = self._renew(attempt, known, rejected, lambda *report: reports.append(report))
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
-            attempt.error = as_token_error(error)
+            attempt.error = as_token_error(error, outer)
         except BaseException as error:  # KeyboardInterrupt while a caller leads: it is his, the failure is everyone's
             attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
             if not attempt.background:
