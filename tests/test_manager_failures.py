@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+import requests
 from scripted import PATIENCE, Rig, down, outcomes
 
 from tokenkit import (
@@ -304,3 +305,24 @@ def test_an_error_that_is_its_own_cause_lands(make_rig: Callable[..., Rig], back
     rig.source.then(fail)
     with pytest.raises(AuthenticationError, match="KeyError"):
         rig.manager.get_token()
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_what_a_caller_was_handling_is_no_part_of_the_failure(make_rig: Callable[..., Rig], background: bool) -> None:
+    """Whoever else gets the failure reads why the source failed, and nothing of the call that led it."""
+    rig = make_rig(background=background)
+    failure = down("refused", retry_after=50)
+    failure.__cause__ = OSError("unreachable")
+
+    def fail(*_: object) -> Token:
+        raise failure
+
+    rig.source.then(fail)
+    try:
+        raise requests.HTTPError("order of Alice")
+    except requests.HTTPError:
+        with pytest.raises(AuthenticationError):
+            rig.manager.get_token()
+    (error,) = outcomes(rig.ask())
+    told = "".join(traceback.format_exception(error))
+    assert (True, False) == ("unreachable" in told, "Alice" in told)
