@@ -116,6 +116,8 @@ def test_no_header_of_ours_leaves_its_origin(manager: TokenManager, api: Resourc
     "location",
     [
         "//localhost:{port}/end",
+        "////localhost:{port}/end",
+        "////localhost/end",
         "http://localhost:{port}\\@127.0.0.1/end",
         "http://127.0.0.1:{port}@localhost:{port}/end",
         "http:\\\\localhost:{port}/end",

@@ -6,7 +6,7 @@ requests drops ``Authorization``, and no other header, on the way to another hos
 from __future__ import annotations
 
 import copy
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlparse, urlsplit
 
 from requests import PreparedRequest, Response
 from requests.exceptions import InvalidURL
@@ -85,7 +85,13 @@ def redirect_target(response: Response) -> str | None:
         location = _REQUESTS.get_redirect_target(response)
         if location is None:
             return None
-        target = requote_uri(urljoin(response.url, location))
+        # As its resolve_redirects() does, oddities included: to that, '////host' is another host.
+        if location.startswith("//"):
+            location = f"{urlsplit(response.url).scheme}:{location}"
+        parsed = urlparse(location)
+        target = requote_uri(parsed.geturl())
+        if not parsed.netloc:
+            target = urljoin(response.url, target)
         _ = urlsplit(target).port  # looked at by requests, and only now by urllib
     except ValueError:  # not UTF-8, or no URL; it may hold a secret
         response.close()

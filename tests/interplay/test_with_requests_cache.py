@@ -133,6 +133,19 @@ def test_a_cached_redirect_takes_no_token_to_another_host(opened: Open, kind: Op
     assert ["/a", "/b", "/c", "/a"] == [seen.path for seen in api.seen][:4]
 
 
+@either
+def test_a_cached_redirect_leads_where_requests_goes(opened: Open, kind: Open, api: Resource) -> None:
+    """To some releases of Python, four slashes begin another host."""
+    target = f"////localhost:{api.port}/b"
+    api.behave = lambda seen: Reply(302, {"Location": target}) if seen.path == "/a" else Reply()
+    session = opened(kind, Mint(), allowable_codes=(200, 302))
+    session.auth = BearerAuth(session.auth.manager, header="X-Token")
+    for _ in range(2):
+        session.get(f"{api.url}/a")
+        session.cache.delete(urls=[f"{api.elsewhere}/b"])
+    assert not [seen for seen in api.seen if seen.host == "localhost" and "x-token" in seen.headers]
+
+
 def test_a_stale_answer_is_renewed_behind_the_caller(opened: Open, api: Resource, mint: Mint) -> None:
     """stale_while_revalidate sends on a thread of its own, which waits for the token."""
     renewed = threading.Event()
