@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -11,7 +12,7 @@ from protected import Mint, Reply, Resource, managed
 from scripted import Rig, down
 
 from tokenkit.auth import BearerAuth
-from tokenkit.errors import AuthenticationError, ConfigurationError
+from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError
 from tokenkit.fetchers.local import CallableTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.session import AuthorizedSession
@@ -73,6 +74,24 @@ def test_what_could_not_be_sent_can_be_sent_later(make_rig: Callable[..., Rig], 
         rig.clock.advance(60)
         session.send(prepared)
     assert ["Bearer token-2"] == api.tokens
+
+
+def test_a_request_that_two_threads_send_waits_in_both(mint: Mint, api: Resource) -> None:
+    """Nobody sends it half authorised while another one waits for the token."""
+    asked, release, fetch = threading.Event(), threading.Event(), mint.fetch_token
+    mint.fetch_token = lambda context=None: asked.set() or (release.wait(20) and fetch())  # type: ignore[method-assign]
+    with managed(mint) as manager, AuthorizedSession(manager, refresh_timeout=0.5) as session:
+        prepared = prepared_by(session, api.url)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(session.send, prepared)
+            assert asked.wait(10)
+            with pytest.raises(RenewalTimeoutError):
+                session.send(prepared)
+            assert isinstance(first.exception(), RenewalTimeoutError)
+        release.set()
+        manager.get_token()
+        assert 200 == session.send(prepared).status_code
+    assert ["Bearer token-1"] == api.tokens
 
 
 def test_what_was_sent_is_authorised_once(session: AuthorizedSession, api: Resource) -> None:

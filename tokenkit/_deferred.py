@@ -11,6 +11,7 @@ from typing import Any, Protocol, final
 from requests import PreparedRequest, Response
 
 from tokenkit._hook import Owner, hooks_of
+from tokenkit.errors import TokenKitError
 
 __all__ = ["Authoriser", "Deferred", "authorise"]
 
@@ -62,17 +63,17 @@ class Deferred:
         header, url = self._owner.header, request.url or ""
         if request.headers.get(header) != self._stand_in:
             return
-        # Copies of a request share these, and wait for tokens of their own.
-        headers, hooks = request.headers, request.hooks
-        request.headers = headers.copy()
-        request.hooks = {**hooks, "response": [hook for hook in hooks["response"] if hook is not self]}
-        del request.headers[header]
+        # Another thread may send the same request, so it changes at once, and when there is a token.
+        ready = request.copy()
+        ready.hooks = {**request.hooks, "response": [hook for hook in hooks_of(request) if hook is not self]}
+        ready.headers.pop(header, None)
         if url == self._url or self._owner.may_follow(self._url, url):
             try:
-                self._owner(request)
-            except BaseException:
-                request.headers, request.hooks = headers, hooks
+                self._owner(ready)
+            except TokenKitError as error:
+                error.request = request
                 raise
+        request.headers, request.hooks = ready.headers, ready.hooks
 
 
 def authorise(request: PreparedRequest) -> None:
