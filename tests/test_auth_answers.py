@@ -1,6 +1,7 @@
 """A rejection whose body is long, slow, broken or absent: none of it keeps the second request from being sent."""
 
 import gzip
+import io
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import pytest
 import requests
 from protected import Mint, managed
 from raw_server import Script, answer, floods, raw_server, says
+from requests.adapters import BaseAdapter
 
 from tokenkit.auth import BearerAuth
 
@@ -73,6 +75,27 @@ def test_the_second_request_is_sent_all_the_same(case: str, stream: bool) -> Non
         assert (200, b"{}") == (response.status_code, response.content)
         assert len(response.history[0].content) < 100
         assert 2 == len(server.requests)
+
+
+@pytest.mark.parametrize("raw", [io.BytesIO(b"no"), None], ids=["a file", "nothing"])
+def test_an_adapter_may_answer_with_what_is_not_urllib3_s(raw: object) -> None:
+    """Requests asks no more of it, and neither is more asked here."""
+
+    class Scripted(BaseAdapter):
+        statuses = iter([401, 200])
+
+        def send(self, request: requests.PreparedRequest, *args: object, **options: object) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.request, response.url = next(self.statuses), request, str(request.url)
+            response.raw, response.connection = raw, self  # type: ignore[attr-defined]
+            return response
+
+        def close(self) -> None:
+            pass
+
+    with requests.Session() as session, managed(Mint()) as manager:
+        session.mount("https://", Scripted())
+        assert 200 == session.get("https://api.example.com/", auth=BearerAuth(manager), stream=True).status_code
 
 
 def test_a_head_request_has_no_body_to_wait_for() -> None:

@@ -1,7 +1,9 @@
 """A rejected token: what is sent again, what the caller sees, and when nothing is sent again."""
 
+import copy
 import pickle
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -38,6 +40,29 @@ def test_copies_of_a_request_are_renewed_each(session: requests.Session, api: Re
     second = first.copy()
     assert [200, 200] == [session.send(one).status_code for one in (first, second)]
     assert ["Bearer token-1", "Bearer token-2"] * 2 == api.tokens
+
+
+def test_a_request_that_two_threads_send_is_renewed_for_both(
+    session: requests.Session, api: Resource, mint: Mint
+) -> None:
+    """The second one finds the token of the first in it, and the first may still be on its way with that."""
+    request = session.prepare_request(requests.Request("GET", api.url))
+    (hook,) = request.hooks["response"]
+    rejected: list[requests.Response] = []
+    answers: list[requests.Response] = []
+
+    class Overtaken(HTTPAdapter):
+        def send(self, *args: object, **options: object) -> requests.Response:
+            if rejected:
+                answers.append(hook(rejected.pop()))
+            return super().send(*args, **options)  # type: ignore[arg-type]
+
+    with closing(Overtaken()) as adapter:
+        first = adapter.send(request)
+        rejected = [adapter.send(request)]
+        answers.append(hook(first))
+        assert ([b"{}", b"{}"], 2) == ([answer.content for answer in answers], mint.given)
+    assert 1 == len(request.hooks["response"])
 
 
 def test_an_answer_pickles_although_its_source_cannot(api: Resource) -> None:
@@ -91,6 +116,17 @@ def test_hooks_of_the_user_see_the_last_answer_only(session: requests.Session, a
     session.get(api.url)
     session.get(api.url, hooks={"response": lambda response, **options: seen.append(-response.status_code)})
     assert [200, -200] == seen
+
+
+def test_hooks_may_be_a_tuple(session: requests.Session, api: Resource, mint: Mint) -> None:
+    """Requests calls whatever it can go through; none is lost when a token takes another's place."""
+    seen: list[int] = []
+    request = session.prepare_request(requests.Request("GET", api.url))
+    request.hooks["response"] = (*request.hooks["response"], lambda response, **_: seen.append(response.status_code))
+    for _ in range(2):
+        session.send(request)
+        mint.revoke()
+    assert [200, 200] == seen
 
 
 def test_the_second_request_is_sent_with_the_same_options(session: requests.Session, api: Resource) -> None:
@@ -239,6 +275,43 @@ def test_a_second_request_that_gets_no_answer_is_an_error(session: requests.Sess
     api.behave = refuse
     with pytest.raises(requests.exceptions.ConnectionError):
         session.get(api.url)
+
+
+def test_a_request_that_got_no_answer_can_be_sent_again(session: requests.Session, api: Resource, mint: Mint) -> None:
+    """It is as any other that was authorised: a rejection costs a renewal, and no more."""
+    replies = iter([Reply(401), None, Reply(401), Reply()])
+
+    def behave(seen: Seen) -> Reply:
+        reply = next(replies)
+        if reply is None:
+            raise ConnectionAbortedError
+        return reply
+
+    api.behave = behave
+    request = session.prepare_request(requests.Request("GET", api.url))
+    with pytest.raises(requests.exceptions.ConnectionError):
+        session.send(request)
+    assert 200 == session.send(request).status_code
+    assert [1, 2, 2, 3] == [int(str(token)[-1]) for token in api.tokens]
+
+
+@pytest.mark.parametrize("outer", ["user", "gateway"])
+@pytest.mark.parametrize("revoked", ["user", "gateway"])
+def test_each_of_two_tokens_is_renewed(
+    mint: Mint, manager: TokenManager, api: Resource, outer: str, revoked: str
+) -> None:
+    """One request may carry both, in headers of their own, and its answer pickles and copies as any other."""
+    other = Mint()
+    api.behave = lambda seen: api.protect(seen) if seen.headers["x-gateway"] in other.good else Reply(401)
+    with managed(other) as gateway:
+        auths = [BearerAuth(manager), BearerAuth(gateway, header="X-Gateway")]
+        if outer == "user":
+            auths.reverse()
+        manager.get_token(), gateway.get_token()
+        (mint if revoked == "user" else other).revoke()
+        response = requests.get(api.url, auth=lambda request: auths[1](auths[0](request)), timeout=10)
+    for one in (response, pickle.loads(pickle.dumps(response)), copy.deepcopy(response)):
+        assert 200 == one.status_code
 
 
 def test_a_token_of_another_kind_is_left_alone(manager: TokenManager, api: Resource, mint: Mint) -> None:

@@ -66,11 +66,31 @@ class TokenHook:
         """Return whether *request* carries this hook's token."""
         return self.token is not None and request.headers.get(self.owner.header) == self.token.authorization
 
-    def give_way(self, request: PreparedRequest, token: Token) -> TokenHook:
-        """Put the hook of *token* in this one's place, for the redirects that may follow; return it."""
-        other = TokenHook(self.owner, token)
-        hooks = [other if hook is self else hook for hook in hooks_of(request)]
+    def was_on(self, request: PreparedRequest) -> bool:
+        """Return whether *request* was sent with this hook's token: it carries that, or what has taken its place.
+
+        Two threads may send one request, and the other may be ahead.
+        """
+        hooks = hooks_of(request)
+        return self.is_on(request) or (
+            self not in hooks and any(self._is_kin(one) and one.is_on(request) for one in hooks)
+        )
+
+    def _is_kin(self, hook: Any) -> bool:
+        return isinstance(hook, TokenHook) and hook.owner is self.owner
+
+    def give_way(self, rejected: Response, token: Token) -> TokenHook:
+        """Put *token* and its hook in the place of this one and its own; return that hook.
+
+        The request object is changed in place, so that a redirect that follows is built from the new header, and so
+        that it may be sent again whatever becomes of it now; *rejected* keeps a copy of it as it was sent.
+        """
+        request, other = rejected.request, TokenHook(self.owner, token)
+        rejected.request = request.copy()
+        hooks = [other if self._is_kin(hook) else hook for hook in hooks_of(request)]
+        # The hook first: was_on(), in another thread, finds either the old token or who brought the new one.
         request.hooks = {**request.hooks, "response": hooks}  # copies of the request keep theirs
+        request.headers[self.owner.header] = token.authorization
         return other
 
 
@@ -82,6 +102,6 @@ class _Spent:
 
 
 def hooks_of(request: PreparedRequest) -> list[Any]:
-    """Return the response hooks of *request*; none where somebody put what is no list in their place."""
+    """Return the response hooks of *request*, in whatever form requests would take them."""
     hooks = request.hooks.get("response") if request.hooks else None
-    return hooks if isinstance(hooks, list) else []
+    return [hooks] if callable(hooks) else list(hooks or ())

@@ -15,6 +15,7 @@ from requests.utils import rewind_body
 from urllib3.exceptions import HTTPError
 
 from tokenkit.clock import SystemClock
+from tokenkit.fetchers._wire import deadline, time_left
 
 __all__ = ["Options", "make_ready", "resend"]
 
@@ -47,26 +48,21 @@ def make_ready(answered: Response) -> bool:
     return True
 
 
-def resend(rejected: Response, header: str, value: str, options: Options) -> Response:
-    """Send the request of *rejected* again with *header* set to *value*, and return the new answer.
+def resend(request: PreparedRequest, rejected: Response, options: Options) -> Response:
+    """Send *request* in place of that of *rejected*, and return the new answer.
 
-    The request object is changed in place, so that a redirect that follows is built from the new header; *rejected*,
-    which the new answer has in its history, keeps a copy of it as it was sent. Response hooks are not called.
+    Its history ends with *rejected*. Response hooks are not called.
 
     Args:
+        request: What to send; the cookies that *rejected* set are put into it.
         rejected: An answer whose body has not been read; its connection is freed.
-        header: The name.
-        value: What to send instead.
         options: What the first request was sent with.
 
     Raises:
         requests.exceptions.RequestException: The second request got no answer.
     """
-    request = rejected.request
-    rejected.request = request.copy()
     _settle(rejected)
     _carry_cookies(request, rejected)
-    request.headers[header] = value
     began = _clock.monotonic()
     answer = rejected.connection.send(request, **{name: options[name] for name in _SENT_WITH if name in options})
     answer.elapsed = timedelta(seconds=_clock.monotonic() - began)
@@ -82,18 +78,20 @@ def _settle(response: Response) -> None:
     raw = response.raw
     left = getattr(raw, "length_remaining", None)
     try:
-        body = _read(raw, left) if left is not None and left <= _DRAIN_BYTES else None
+        with deadline(_clock.monotonic() + min(_DRAIN_SECONDS, time_left())):
+            body = _read(raw, left) if left is not None and left <= _DRAIN_BYTES else None
     except (HTTPError, OSError):  # broken or too slow; it was not wanted
         body = None
     whole = body is not None and not response.headers.get("Content-Encoding")
     response._content = body if whole else b""  # for those who look into the history
-    if body is None:
+    if body is None and raw is not None:
         raw.close()
-    raw.release_conn()
+    release = getattr(raw, "release_conn", None)  # an adapter of another kind has no such thing, or no raw at all
+    if release is not None:
+        release()
 
 
 def _read(raw: Any, left: int) -> bytes:
-    end = _clock.monotonic() + _DRAIN_SECONDS
     sock = getattr(raw.connection, "sock", None)
     if sock is None and raw.connection is not None:
         raise TimeoutError  # the server will close it: out of reach for a time limit, and of no further use
@@ -101,7 +99,7 @@ def _read(raw: Any, left: int) -> bytes:
     read = getattr(raw, "read1", raw.read)
     body = bytearray()
     while True:
-        seconds = end - _clock.monotonic()
+        seconds = time_left()
         if seconds <= 0:
             raise TimeoutError
         if sock is not None:

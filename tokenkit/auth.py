@@ -37,7 +37,7 @@ __all__ = ["BearerAuth"]
 logger = logging.getLogger(__name__)
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_FINAL = "_tokenkit_final"  # on an answer that was dealt with: requests-cache calls hooks twice
+_FINAL = "_tokenkit_final"  # on an answer: who has dealt with it, as requests-cache calls hooks twice
 _MOST_PREFIXES = 16
 
 
@@ -243,13 +243,14 @@ class BearerAuth(AuthBase):
         request = response.request
         if not was_sent(request):
             return stop_at_border(response, self) if response.is_redirect else None
-        if not hook.is_on(request):
+        if not hook.was_on(request):
             return None  # another's request, or one that was redirected to where the token does not go
         if response.status_code in self._statuses:
-            if not hasattr(response, _FINAL):
+            done = getattr(response, _FINAL, ())
+            if id(self) not in done:
                 response = self._renewed(response, hook, options)
-                setattr(response, _FINAL, True)
-        elif self._manager.rejection_storm:
+                setattr(response, _FINAL, (*done, id(self)))
+        elif self._manager.rejection_storm and hook.is_on(request):
             self._accepted.note(request, hook.token)
         if response.is_redirect:
             stop_at_border(response, self)
@@ -265,8 +266,8 @@ class BearerAuth(AuthBase):
             token = self._another(response, hook)
             if token is None or not make_ready(response):
                 break
-            response = resend(response, self._header, token.authorization, options)
-            hook = hook.give_way(request, token)
+            hook = hook.give_way(response, token)
+            response = resend(request, response, options)
         if response.status_code not in self._statuses and self._manager.rejection_storm:
             self._accepted.note(request, hook.token)
         return response
