@@ -54,6 +54,19 @@ def test_the_whole_call_ends_in_time(session: AuthorizedSession, case: str) -> N
     assert caught.value.request is not None
 
 
+def test_a_rejection_that_stalls_leaves_time_for_the_next_request(session: AuthorizedSession) -> None:
+    """Its body is waited for a second at most, however long the call may take."""
+
+    def stalls(connection: socket.socket) -> None:
+        connection.sendall(HEAD.replace(b"200 OK", b"401 No"))
+        hangs(connection)
+
+    with raw_server(stalls, says(answer(b"{}"))) as server:
+        began = clock.monotonic()
+        assert 200 == session.get(server.url, max_allowed_time=6).status_code
+        assert clock.monotonic() - began < 4
+
+
 def test_several_slow_hops_share_the_time(session: AuthorizedSession, api: Resource) -> None:
     """Each is quick enough; together they are not."""
     pause = threading.Event()
@@ -211,6 +224,13 @@ def test_a_wrong_limit_is_refused(session: AuthorizedSession, api: Resource, sec
     with pytest.raises(ConfigurationError, match="max_allowed_time"):
         session.get(api.url, max_allowed_time=seconds)  # type: ignore[arg-type]
     assert [] == api.seen
+
+
+@pytest.mark.parametrize("allowed", [1e10, 1e300, timedelta.max], ids=str)
+def test_a_limit_longer_than_a_socket_knows_is_none(manager: TokenManager, api: Resource, allowed: float) -> None:
+    """Whatever is finite is taken."""
+    with AuthorizedSession(manager, timeout=None) as session:
+        assert 200 == session.get(api.url, max_allowed_time=allowed).status_code
 
 
 @pytest.mark.parametrize("timeout", [0.1, (5, 0.1)])

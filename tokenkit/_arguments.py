@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -45,7 +46,7 @@ def checked_duration(duration: float | timedelta) -> float:
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
     if not _is_duration(seconds):
         raise ConfigurationError("max_allowed_time must be a number of seconds, more than 0, or None")
-    return seconds
+    return min(seconds, threading.TIMEOUT_MAX)  # sockets and locks take no more, which is 49 days and up
 
 
 def _is_duration(value: object) -> bool:
