@@ -59,6 +59,12 @@ def test_options_reach_the_auth_object(manager: TokenManager, mint: Mint, api: R
         ("/v1/", "?page=2", "/v1/?page=2"),
         ("/v1", "users", "/users"),
         ("", "users", "/users"),
+        ("", "users//1", "/users//1"),
+        ("/v1/", "users//1/?a=//b", "/v1/users//1/?a=//b"),
+        ("/v1/", "proxy/http://example.com/a", "/v1/proxy/http://example.com/a"),
+        ("/v1", "a//", "/a//"),
+        ("/v1/", "../v2//./a/../b", "/v2//b"),
+        ("/v1/", "/a//b", "/a//b"),
     ],
 )
 def test_relative_urls_are_joined(manager: TokenManager, api: Resource, base: str, url: str, path: str) -> None:
@@ -134,6 +140,17 @@ def test_another_credential_keeps_to_its_host(manager: TokenManager, api: Resour
         session.get(f"{api.url}/a", auth=("joe", "secret"))
     assert [True, False] == [str(token).startswith("Basic ") for token in api.tokens]
     assert manager.current is None
+
+
+@pytest.mark.parametrize("auth", [(), "", False], ids=repr)
+@pytest.mark.parametrize("warm", [True, False])
+def test_an_empty_auth_is_none(manager: TokenManager, api: Resource, auth: object, warm: bool) -> None:
+    """As in requests: the one request is sent without, whether a token is at hand or not."""
+    if warm:
+        manager.get_token()
+    with AuthorizedSession(manager) as session:
+        session.get(api.url, auth=auth)
+    assert [None] == api.tokens
 
 
 def test_proxies_of_the_environment_are_used(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests import PreparedRequest, Request, Response
@@ -114,7 +114,7 @@ class AuthorizedSession(requests.Session):
             headers: As there.
             cookies: As there.
             files: As there.
-            auth: Used in place of the token.
+            auth: Used in place of the token. ``()`` sends none, None the session's.
             timeout: Seconds for the connection and for each read, or a pair of them. None: the session's.
             allow_redirects: As there.
             proxies: As there.
@@ -124,9 +124,10 @@ class AuthorizedSession(requests.Session):
             cert: As there.
             json: As there.
             max_allowed_time: Seconds for the whole call: waiting for a token, connecting, sending, redirects, retries
-                and the pauses between them, reading the answer. Two things may take longer: the lookup of a host's
-                name, and code of yours that runs meanwhile (a slow body, a response hook, an adapter, the pauses of a
-                subclass of ``Retry``, a source under a manager with ``background=False``). None: no limit.
+                and the pauses between them, reading the answer. Three things may take longer: the lookup of a host's
+                name, an answer that drips through a SOCKS proxy, and code of yours that runs meanwhile (a slow body,
+                a response hook, an adapter, the pauses of a subclass of ``Retry``, a source under a manager with
+                ``background=False``). None: no limit.
 
         Raises:
             requests.exceptions.Timeout: *max_allowed_time* was over.
@@ -160,7 +161,7 @@ class AuthorizedSession(requests.Session):
         request = copy(request)  # stays as it is, for other sessions
         if self.base_url is not None:
             request.url = _joined(self.base_url, request.url)
-        auth = request.auth or self.auth
+        auth = self.auth if request.auth is None else request.auth
         if isinstance(auth, BearerAuth) and not auth.is_ready:
             request.auth = Deferred(auth).prepare
         return super().prepare_request(request)
@@ -199,6 +200,11 @@ class AuthorizedSession(requests.Session):
 
 def _joined(base: str, url: Any) -> str:
     try:
-        return urljoin(base, url.decode() if isinstance(url, bytes) else str(url))
+        relative = url.decode() if isinstance(url, bytes) else str(url)
+        parts = urlsplit(relative)
+        if "//" in parts.path and not (parts.scheme or parts.netloc or parts.path.startswith("/")):
+            # urljoin() keeps the empty segments, as of a//b, of a path from the root only.
+            relative = parts._replace(path=(urlsplit(urljoin(base, ".")).path or "/") + parts.path).geturl()
+        return urljoin(base, relative)
     except ValueError:  # not quoted: it may hold a password
         raise InvalidURL("the URL cannot be joined to base_url") from None
