@@ -189,11 +189,15 @@ def test_a_synchronous_caller_skips_the_back_off_once(desk: Desk) -> None:
     assert desk.schedule.attempts.current is None
 
 
-def test_a_leader_whose_attempt_was_superseded_skips_no_other_back_off(desk: Desk) -> None:
-    """It has had the attempt that it asked for, and the back-off is that of the one which took its place."""
-    call = desk.call(synchronous=True)
+@pytest.mark.parametrize("timeout", [1, 100])
+def test_a_leader_whose_attempt_was_superseded_skips_no_other_back_off(desk: Desk, timeout: float) -> None:
+    """It has had the attempt that it asked for, and the back-off is that of the one which took its place.
+
+    That holds for one whose own time is over too: a waiting caller would run what it asked for.
+    """
+    call = desk.call(timeout, synchronous=True)
     led = desk.consult(call)
-    desk.begin(led)
+    led.start(desk.now, 0, None, call.deadline)
     desk.clock.advance(LIMIT)
     desk.back_off()
     desk.fail(led)

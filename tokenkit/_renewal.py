@@ -115,7 +115,7 @@ class Attempt:
     def end(self, now: float) -> None:
         """Note that it has come back."""
         self.done = True
-        self.cut_short = self.token is None and self.deadline == self._until <= now
+        self.cut_short = self.token is None and not self.superseded and self.deadline == self._until <= now
         if self.token is None and self.error is None:  # interrupted outside of what the source does
             self.error = AuthenticationError("the renewal broke off", transient=True)
 
