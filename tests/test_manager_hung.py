@@ -349,6 +349,7 @@ def test_a_storage_that_came_back_is_used_again(make_rig: Callable[..., Rig], st
     waiting.result(PATIENCE)
     stuck.let_go()
     rig.source.wait_for(2)
+    rig.source.asked[1].thread.join(PATIENCE)  # until the late attempt has left the storage
     rig.parked()
     assert rig.manager.force_refresh() == stuck.get("scripted")
 
