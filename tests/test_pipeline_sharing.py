@@ -211,12 +211,17 @@ def test_waits_for_others_are_within_the_time_of_one_call() -> None:
     assert ["user-1"] == outcomes(first)
 
 
-def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
-    """Nearly as long as the call may take, since two who spend it may cost the session; without a limit nearly 30 s."""
+def timed_chain() -> tuple[Chain, list[tuple[str, float]]]:
+    """Return a chain, and of each lock that it asks for from now on the key and the seconds."""
     limits: list[tuple[str, float]] = []
     storage = WatchedStorage()
     storage.before["lock"] = lambda *asked: limits.append(asked)
-    c = chain(storage, lock_timeout=0.5)
+    return chain(storage, lock_timeout=0.5), limits
+
+
+def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
+    """Nearly as long as the call may take, since two who spend it may cost the session; without a limit nearly 30 s."""
+    c, limits = timed_chain()
     c.user.has_refresh_token = True
     c.execute()
     c.clock.advance(4000)
@@ -230,10 +235,7 @@ def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
 
 def test_a_wait_is_longer_where_the_fetch_itself_spends_a_refresh_token() -> None:
     """From the first start on, with nothing stored."""
-    limits: list[tuple[str, float]] = []
-    storage = WatchedStorage()
-    storage.before["lock"] = lambda *asked: limits.append(asked)
-    c = chain(storage, lock_timeout=0.5)
+    c, limits = timed_chain()
     c.user.spends_refresh_token = True
     c.execute(timeout=20)
     assert {"user": 16, "app": 0.5, "device": 0.5} == dict(limits)
