@@ -21,7 +21,7 @@ REDIS = ["redis>=5"]
 KEYRING = ["keyring>=24"]
 CRYPTO = ["cryptography>=41", "PyJWT>=2.8"]
 PROMETHEUS = ["prometheus-client>=0.19"]
-OPENTELEMETRY = ["opentelemetry-api>=1.23"]
+OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 
 DOCS = ["sphinx>=7.4", "furo>=2024.8", "pytest>=8"]  # pytest: the reference shows its fixtures
 TEST = [
@@ -31,7 +31,7 @@ TEST = [
     *CRYPTO,
     *PROMETHEUS,
     *OPENTELEMETRY,
-    "opentelemetry-sdk>=1.23",
+    "opentelemetry-sdk>=1.30",
     # The runner.
     "coverage[toml]>=7.13",
     "pytest>=8.3",
@@ -47,7 +47,7 @@ TEST = [
     "hypothesis>=6.100",
     "packaging",
     "pymemcache>=4",
-    "pyuwsgi>=2.0.26; sys_platform == 'linux'",
+    "pyuwsgi>=2.0.26; sys_platform == 'linux' and python_version < '3.15'",
     "requests-cache>=1.2",
     "requests-toolbelt>=1",
     "responses>=0.25.3",
@@ -83,8 +83,8 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "requests>=2.32.3",
-        "urllib3>=2",
-        "filelock>=3.13",
+        "urllib3>=2.0.2",
+        "filelock>=3.30",
         'tomli>=2; python_version < "3.11"',
     ],
     extras_require={

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage
+from tokenkit.storage._filelocks import _refuse_substitute
 from tokenkit.storage._names import entry_name
 from tokenkit.testing.crowds import in_child, killed_in_child
 from tokenkit.testing.storage import StorageContract
@@ -380,26 +382,49 @@ def test_lock_files_are_never_unlinked(storage: FileTokenStorage, directory: Pat
     assert first == next(directory.glob("*.lock")).stat().st_ino
 
 
+def _no_flock(*_: object) -> None:
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
 @pytest.mark.filterwarnings("ignore:flock not supported")
 def test_a_file_system_without_flock_is_refused(
     storage: FileTokenStorage, entry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No lock is better than one that outlives its holder, or whose file may vanish: it is a StorageError at once."""
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", fail)
+    monkeypatch.setattr(fcntl, "flock", _no_flock)
     for _ in range(2):
         with pytest.raises(StorageError) as refused, storage.lock("key", 0):
             pass
         assert not isinstance(refused.value, StorageLockTimeoutError)
         with pytest.raises(StorageError):
             storage.set("key", NEW)
-    # Some versions of filelock unlink a lock file there, which nobody can hold.
     assert (OLD, True) == (storage.get("key"), entry.exists())
     monkeypatch.undo()
     storage.set("key", NEW)
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_lock_that_has_become_soft_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that filelock made soft, by its class or by a flag alone, counts as none, and is let go."""
+    monkeypatch.setattr(fcntl, "flock", _no_flock)
+    lock = FileLock(tmp_path / "lock", fallback_to_soft=True)
+    lock.acquire()
+    with pytest.raises(OSError, match="no flock"):
+        _refuse_substitute(lock)  # private: FileLocks itself asks for no such lock
+    assert not lock.is_locked
+
+
+def test_a_platform_without_flock_is_refused(directory: Path) -> None:
+    """Where Python has no fcntl, filelock has soft locks alone: a StorageError says so."""
+    script = (
+        "import sys, traceback, warnings; sys.modules['fcntl'] = None; warnings.simplefilter('ignore')\n"
+        "from tokenkit.storage import FileTokenStorage; from tokenkit.tokens import Token\n"
+        "try: FileTokenStorage(sys.argv[1]).set('key', Token('secret'))\n"
+        "except Exception: traceback.print_exc()\n"
+    )
+    command = [sys.executable, "-c", script, str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert "StorageError: locking a file failed: the file system has no flock" in done.stderr
 
 
 def test_a_full_disk_keeps_the_old_token(storage: FileTokenStorage, entry: Path) -> None:

@@ -76,7 +76,7 @@ class FileLocks:
     def _file_lock(self, name: str) -> BaseFileLock:
         # A new object each time: filelock's are re-entrant, and two of them exclude each other even in one thread.
         path = make_private(self._directory) / f"{name}{self._suffix}"
-        return FileLock(path, mode=0o600, thread_local=False)
+        return FileLock(path, mode=0o600, thread_local=False, fallback_to_soft=False)
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> bool:
@@ -90,8 +90,9 @@ def _acquire(lock: BaseFileLock, timeout: float) -> bool:
 
 
 def _refuse_substitute(lock: BaseFileLock) -> None:
-    # Where the file system has no flock, some versions of filelock turn the lock into one that is held while a file
-    # exists: the death of a holder would not free it, and it is unlinked.
-    if isinstance(lock, SoftFileLock):
+    # A soft lock is held while a file exists: the death of a holder would not free it, and its file is unlinked.
+    # filelock takes one where the platform has no flock at all and, asked not to, might still where a file system has
+    # none: its versions then change the lock's class, or only set a flag in it.
+    if isinstance(lock, SoftFileLock) or getattr(getattr(lock, "_context", None), "soft_fallback", False):
         lock.release()
         raise OSError(errno.ENOSYS, "the file system has no flock")
