@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 
 THREADS = 16
 

@@ -14,7 +14,7 @@ import threading
 import weakref
 from typing import final
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 from tokenkit._renewal import Attempt, RenewalThread
 from tokenkit._schedule import Call, Schedule
 from tokenkit._source import SharedSource

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import final
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 from tokenkit.clock import Clock
 from tokenkit.tokens import Token
 

@@ -21,7 +21,7 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
 from urllib3.util import Retry
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_seconds

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 from tokenkit.errors import StorageLockTimeoutError
 
 __all__ = ["KeyLocks"]

@@ -6,7 +6,7 @@ import threading
 from contextlib import AbstractContextManager
 from typing import Any, final
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._keylocks import KeyLocks
 from tokenkit.tokens import Token

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tokenkit._forks import PerProcess
+from tokenkit._per_process import PerProcess
 from tokenkit.clock import SystemClock
 from tokenkit.codec import EntryReader, encode, matches, retention
 from tokenkit.contracts import TokenStorage
