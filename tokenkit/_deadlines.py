@@ -1,6 +1,6 @@
 """An adapter that keeps the deadline of a whole call: connecting, sending, reading, and pauses before retries.
 
-The deadline itself is that of :mod:`tokenkit.fetchers._wire`, which limits connecting and each read from a socket.
+The deadline itself is that of :mod:`tokenkit._net.deadline`, which limits connecting and each read from a socket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._wire import TimedAdapter, TimedConnection, TimedSocket, read_limit, shorter, time_left
+from tokenkit._net.connections import TimedAdapter, TimedConnection, TimedSocket
+from tokenkit._net.deadline import read_limit, shorter, time_left
 
 __all__ = ["DeadlineAdapter"]
 

@@ -16,7 +16,7 @@ from requests.exceptions import RequestException
 from urllib3.util import parse_url
 
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._urls import is_loopback
+from tokenkit._net.urls import is_loopback
 
 __all__ = ["Origin", "OriginRules", "origin_of"]
 

@@ -15,7 +15,7 @@ from requests.utils import rewind_body
 from urllib3.exceptions import HTTPError
 
 from tokenkit.clock import SystemClock
-from tokenkit.fetchers._wire import deadline, time_left
+from tokenkit._net.deadline import deadline, time_left
 
 __all__ = ["Options", "make_ready", "resend"]
 

@@ -24,11 +24,11 @@ from tokenkit._acceptance import Acceptance
 from tokenkit._arguments import checked_attempts, checked_statuses, checked_wait
 from tokenkit._challenges import is_scope_refusal
 from tokenkit._hook import TokenHook
+from tokenkit._net.deadline import time_left
 from tokenkit._origins import OriginRules
 from tokenkit._redirects import stop_at_border, was_sent
 from tokenkit._resend import Options, make_ready, resend
 from tokenkit.errors import ConfigurationError, TokenKitError
-from tokenkit.fetchers._wire import time_left
 from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
 

@@ -21,7 +21,7 @@ from tokenkit._redirects import redirect_target, take_off
 from tokenkit.auth import BearerAuth
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._wire import deadline, time_left
+from tokenkit._net.deadline import deadline, time_left
 from tokenkit.manager import TokenManager
 
 __all__ = ["AuthorizedSession"]

@@ -9,7 +9,7 @@ from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._answers import json_object
 from tokenkit.fetchers._transport import TokenRequest, Transport
-from tokenkit.fetchers._urls import checked_url
+from tokenkit._net.urls import checked_url
 
 __all__ = ["Discovery"]
 

@@ -15,7 +15,7 @@ from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._discovery import Discovery
 from tokenkit.fetchers._secrets import Scrubber
 from tokenkit.fetchers._transport import TokenRequest, Transport
-from tokenkit.fetchers._urls import checked_url, host_of
+from tokenkit._net.urls import checked_url, host_of
 from tokenkit.tokens import Token
 
 __all__ = ["OAuthClient"]

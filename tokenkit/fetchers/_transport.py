@@ -28,8 +28,9 @@ from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_secon
 from tokenkit.fetchers._arguments import check_fields
 from tokenkit.fetchers._failures import Failure, describe
 from tokenkit.fetchers._secrets import Scrubber
-from tokenkit.fetchers._urls import host_of
-from tokenkit.fetchers._wire import NO_AUTH, deadline, new_session
+from tokenkit._net.urls import host_of
+from tokenkit._net.deadline import deadline
+from tokenkit.fetchers._session import NO_AUTH, new_session
 
 __all__ = ["Timeout", "TokenRequest", "Transport"]
 

@@ -20,7 +20,7 @@ from tokenkit.fetchers._answers import asked_at, at_path, json_object
 from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context, given
 from tokenkit.fetchers._secrets import SecretKeeper
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
-from tokenkit.fetchers._urls import checked_url, host_of
+from tokenkit._net.urls import checked_url, host_of
 from tokenkit.tokens import Token
 
 __all__ = ["BodyTokenFetcher", "HeaderTokenFetcher", "HttpTokenFetcher"]

@@ -1,0 +1,1 @@
+"""Time limits and sockets, for token endpoints and APIs alike: what both edges of the network share."""
