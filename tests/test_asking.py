@@ -24,7 +24,8 @@ from tokenkit import (
     TokenFetcher,
     TokenKitError,
 )
-from tokenkit._asking import FetcherProvider, as_token_error, checked
+from tokenkit._asking import FetcherProvider, checked
+from tokenkit._secrecy.causes import as_token_error
 from tokenkit.testing import FakeClock
 
 NOW = datetime(2027, 1, 1, tzinfo=timezone.utc)

@@ -24,7 +24,7 @@ from tokenkit.fetchers import (
     TokenExchangeFetcher,
 )
 from tokenkit.fetchers._configured import GivenTokenFetcher, KeyedBodyFetcher, KeyedHeaderFetcher, KeyedHttpFetcher
-from tokenkit.fetchers._references import SecretReference, references_in, resolved
+from tokenkit._secrecy.references import SecretReference, references_in, resolved
 from tokenkit.policy import RefreshPolicy
 
 __all__ = ["Blueprint", "blueprint", "fetcher_class", "own_keys", "storage_class", "storage_keys"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import sys
 from datetime import timedelta
 
@@ -14,7 +13,7 @@ from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["check_parts", "check_picklable", "checked_retries", "checked_seconds", "checked_token", "time_limits"]
+__all__ = ["check_parts", "checked_retries", "checked_seconds", "checked_token", "time_limits"]
 
 
 def check_parts(provider: object, storage: object, policy: object, clock: object) -> None:
@@ -33,21 +32,6 @@ def check_parts(provider: object, storage: object, policy: object, clock: object
             raise ConfigurationError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
     if storage is not None and not isinstance(storage, TokenStorage):
         raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
-
-
-def check_picklable(source: object) -> None:
-    """Refuse to pickle a manager whose *source* does not pickle.
-
-    Raises:
-        TypeError: It does not; the message names its type and the reason.
-    """
-    try:
-        pickle.dumps(source)
-    except Exception as error:
-        # A TypeError names a type; what another kind of error says may be anything.
-        why = str(error) if isinstance(error, TypeError) else type(error).__name__
-        kind = type(source).__name__
-        raise TypeError(f"the token manager's source, a {kind}, cannot be pickled: {why}") from None
 
 
 def checked_token(rejected: Token | None) -> Token | None:

@@ -9,7 +9,7 @@ from typing import Any
 from tokenkit._blueprint import fetcher_class, own_keys, storage_class, storage_keys
 from tokenkit._schema import Key, Place, keys_of
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._references import is_marked
+from tokenkit._secrecy.references import is_marked
 from tokenkit.policy import RefreshPolicy
 
 __all__ = ["table_of_environment"]

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit._asking import as_token, as_token_error
+from tokenkit._asking import as_token
+from tokenkit._secrecy.causes import as_token_error
 from tokenkit._flights import Flights
 from tokenkit._shared import SharedToken, lock_patience
 from tokenkit._steps import upstream_of, with_dependents

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any, Union, final, get_args, get_origin, get_type_hints
 
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._references import ReferencedFields, as_value, references_in
+from tokenkit._secrecy.references import ReferencedFields, as_value, references_in
 
 __all__ = ["FLAG", "SECRET", "SECRETS", "TABLE", "TEXT", "Key", "Place", "keys_of", "nearest", "prefixed", "read"]
 

@@ -10,7 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol, final
 
-from tokenkit._asking import as_token_error, checked
+from tokenkit._asking import checked
+from tokenkit._secrecy.causes import as_token_error
 from tokenkit._shared import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context

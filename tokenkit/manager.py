@@ -15,9 +15,10 @@ from typing import Any, final
 
 from tokenkit._asking import FetcherProvider
 from tokenkit._blueprint import blueprint
-from tokenkit._checks import check_parts, check_picklable, checked_retries, checked_seconds, checked_token, time_limits
+from tokenkit._checks import check_parts, checked_retries, checked_seconds, checked_token, time_limits
 from tokenkit._engine import Engine
 from tokenkit._environment import table_of_environment
+from tokenkit._secrecy.pickling import check_picklable
 from tokenkit._source import SharedSource
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage

@@ -9,7 +9,7 @@ import pytest
 
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
 from tokenkit.fetchers._configured import GivenTokenFetcher, KeyedBodyFetcher
-from tokenkit.fetchers._references import ReferencedFields, SecretReference, as_value, references_in, resolved
+from tokenkit._secrecy.references import ReferencedFields, SecretReference, as_value, references_in, resolved
 
 CANARY = "canary-51be"
 MISSING = SecretReference("env", "REFERENCES_NOWHERE")

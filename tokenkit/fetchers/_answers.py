@@ -13,7 +13,7 @@ import requests
 
 from tokenkit.clock import SystemClock
 from tokenkit.errors import MalformedResponseError, TokenEndpointError
-from tokenkit.fetchers._secrets import Scrubber
+from tokenkit._secrecy.scrubber import Scrubber
 
 __all__ = [
     "Answer",

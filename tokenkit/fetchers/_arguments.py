@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenkit.contracts import FetchContext, takes_context
 from tokenkit.errors import AuthenticationError, ConfigurationError
-from tokenkit.fetchers._files import read_secret
+from tokenkit._secrecy.files import read_secret
 from tokenkit.tokens import Token
 
 __all__ = [

@@ -15,7 +15,7 @@ from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, own_copy
 from tokenkit.fetchers._arguments import check_step, from_context, given
 from tokenkit.fetchers._identity import cache_key, own_mark
-from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._net.urls import host_of
 from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.tokens import Token

@@ -13,7 +13,7 @@ from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedRe
 from tokenkit.fetchers._answers import json_object
 from tokenkit.fetchers._client_auth import ClientAuth
 from tokenkit.fetchers._discovery import Discovery
-from tokenkit.fetchers._secrets import Scrubber
+from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.fetchers._transport import TokenRequest, Transport
 from tokenkit._net.urls import checked_url, host_of
 from tokenkit.tokens import Token

@@ -27,7 +27,7 @@ from tokenkit.errors import ConfigurationError
 from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_seconds
 from tokenkit.fetchers._arguments import check_fields
 from tokenkit.fetchers._failures import Failure, describe
-from tokenkit.fetchers._secrets import Scrubber
+from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit._net.urls import host_of
 from tokenkit._net.deadline import deadline
 from tokenkit.fetchers._session import NO_AUTH, new_session

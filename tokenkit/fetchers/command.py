@@ -20,7 +20,7 @@ from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedRe
 from tokenkit.fetchers._answers import at_path
 from tokenkit.fetchers._arguments import check_step, from_context, given
 from tokenkit.fetchers._identity import cache_key, own_mark
-from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit.tokens import Token
 
 __all__ = ["CommandTokenFetcher"]

@@ -18,7 +18,7 @@ from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, at_path, json_object
 from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context, given
-from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
 from tokenkit._net.urls import checked_url, host_of
 from tokenkit.tokens import Token

@@ -16,10 +16,10 @@ from typing import ClassVar, final
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
 from tokenkit.fetchers._arguments import check_step, from_context, given
-from tokenkit.fetchers._files import read_secret
+from tokenkit._secrecy.files import read_secret
 from tokenkit.fetchers._identity import cache_key, own_mark
-from tokenkit.fetchers._references import SecretReference
-from tokenkit.fetchers._secrets import SecretKeeper
+from tokenkit._secrecy.references import SecretReference
+from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher
 from tokenkit.fetchers.stored import StoredTokenFetcher as StoredTokenFetcher
 from tokenkit.tokens import Token

@@ -17,7 +17,7 @@ from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, TokenEndpointError, TokenKitError, own_copy
 from tokenkit.fetchers._arguments import from_context, given, token_text
 from tokenkit.fetchers._client_auth import signed_jwt
-from tokenkit.fetchers._references import SecretReference
+from tokenkit._secrecy.references import SecretReference
 from tokenkit.fetchers._refresh_tokens import sign_in_again
 from tokenkit.fetchers.grant import OAuth2Fetcher
 from tokenkit.tokens import Token

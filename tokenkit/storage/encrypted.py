@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from tokenkit.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError
-from tokenkit.storage._pickles import refuse_to_pickle
+from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.tokens import Token
 
 __all__ = ["EncryptedTokenStorage"]

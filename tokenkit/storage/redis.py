@@ -23,7 +23,7 @@ from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._leases import LeaseBook, checked_lease
 from tokenkit.storage._names import entry_name
-from tokenkit.storage._pickles import refuse_to_pickle
+from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.tokens import Token
 
 __all__ = ["RedisTokenStorage"]

@@ -1,78 +1,16 @@
-"""The one place that says when a fetcher may be copied and pickled, and what a refusal may quote.
-
-A pickle is easily stored or sent, so a fetcher that holds a literal secret refuses to be pickled, save into a child
-that ``multiprocessing`` is spawning, which gets it over a private pipe. The same rule guards ``AuthenticationString``
-in the standard library.
-"""
+"""What of a request may be quoted in a message: everything but its secrets, in every form they come back in."""
 
 from __future__ import annotations
 
 import base64
-import copy
 import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from multiprocessing.context import get_spawning_popen
-from typing import Any, ClassVar, final
+from typing import Any, final
 from urllib.parse import quote, quote_plus, unquote_plus
 
-__all__ = ["Scrubber", "SecretKeeper"]
-
-
-class SecretKeeper:
-    """Copies and pickles configuration only: what a subclass opens in :meth:`_open` is made anew in each copy."""
-
-    secret_arguments: ClassVar[tuple[str, ...]] = ()
-    """The arguments that may hold a secret. A subclass with further secrets adds their attributes' names."""
-    _instead: ClassVar[str] = "give that as a callable (a function at module level)"
-    _opened: ClassVar[tuple[str, ...]] = ()  # attributes that _open makes and that no copy takes along
-
-    def _open(self) -> None:
-        """Make the parts that a copy must not share."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        name = type(self).__name__
-        if getattr(self, "session", None) is not None:
-            raise TypeError(f"{name} cannot be pickled with a session= of yours; leave it out")
-        if get_spawning_popen() is None:
-            for argument in self._literal_secrets():
-                raise TypeError(
-                    f"{name} cannot be pickled: it holds the secret {argument}=; {self._instead}, or let"
-                    " multiprocessing hand the fetcher to a child that it spawns"
-                )
-        return self._configuration()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._open()
-
-    def __copy__(self) -> Any:
-        return self.__deepcopy__({})
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        containers = (dict, list, tuple, set)  # the rest is immutable, or the user's own to share
-        twin.__setstate__(
-            {
-                name: copy.deepcopy(value, memo) if isinstance(value, containers) else value
-                for name, value in self._configuration().items()
-            }
-        )
-        return twin
-
-    def _configuration(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in self._opened}
-
-    def _literal_secrets(self) -> Iterator[str]:
-        for argument in self.secret_arguments:
-            value = getattr(self, argument, None)
-            if value and not callable(value):
-                yield argument
-        proxies = getattr(self, "proxies", None) or {}
-        if any("@" in str(proxy) for proxy in proxies.values()):
-            yield "proxies"
+__all__ = ["Scrubber"]
 
 
 # Parameters whose values are public, so that a message may keep them.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, final
 
 from tokenkit.errors import AuthenticationError, ConfigurationError
-from tokenkit.fetchers._files import read_secret
+from tokenkit._secrecy.files import read_secret
 
 __all__ = ["ReferencedFields", "SecretReference", "as_value", "is_marked", "references_in", "resolved"]
 
