@@ -24,7 +24,7 @@ from tokenkit import (
     TokenFetcher,
     TokenKitError,
 )
-from tokenkit._asking import FetcherProvider, checked
+from tokenkit._sources.calling import FetcherProvider, checked
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit.testing import FakeClock
 

@@ -9,7 +9,7 @@ import pytest
 from steps import WatchedStorage, failing_storage, refusal
 
 from tokenkit import StorageError, Token, TransportError
-from tokenkit._shared import Renewed, SharedToken, is_newer, lock_patience
+from tokenkit._sources.sharing import Renewed, SharedToken, is_newer, lock_patience
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.testing import FakeClock
 

@@ -1,7 +1,7 @@
 """One execution of a pipeline, by one thread: what it has got so far, and what it does not trust.
 
 Each step's token is taken from the cache where it is good there, else fetched with the tokens it depends on, which are
-got in the same way. Sharing a step's token with others is :mod:`tokenkit._shared`'s.
+got in the same way. Sharing a step's token with others is :mod:`tokenkit._sources.sharing`'s.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit._asking import as_token
+from tokenkit._sources.calling import as_token
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._flights import Flights
-from tokenkit._shared import SharedToken, lock_patience
+from tokenkit._sources.sharing import SharedToken, lock_patience
 from tokenkit._steps import upstream_of, with_dependents
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage

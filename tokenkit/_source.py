@@ -1,6 +1,6 @@
 """A manager's source of tokens: its provider, and the storage that it shares the token through.
 
-How a token is shared is in :mod:`tokenkit._shared`; when to ask is the engine's affair.
+How a token is shared is in :mod:`tokenkit._sources.sharing`; when to ask is the engine's affair.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol, final
 
-from tokenkit._asking import checked
+from tokenkit._sources.calling import checked
 from tokenkit._secrecy.causes import as_token_error
-from tokenkit._shared import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
+from tokenkit._sources.sharing import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, TokenEndpointError

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, final
 
-from tokenkit._asking import FetcherProvider
+from tokenkit._sources.calling import FetcherProvider
 from tokenkit._blueprint import blueprint
 from tokenkit._checks import check_parts, checked_retries, checked_seconds, checked_token, time_limits
 from tokenkit._engine import Engine
