@@ -15,7 +15,7 @@ from requests.exceptions import InvalidURL
 
 from tokenkit.auth import BearerAuth
 from tokenkit.manager import TokenManager
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tokenkit.auth import BearerAuth
 from tokenkit.fetchers import ClientCredentialsFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 
 IDP, API = "https://idp.example/token", "https://api.example/things"
 TRANSPORT = ("timeout", "verify", "cert", "proxies", "stream")

@@ -10,7 +10,7 @@ from tls_server import TLSResource, tls_resource
 
 from tokenkit.auth import BearerAuth
 from tokenkit.manager import TokenManager
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 
 KINDS = ["plain", "own"]
 

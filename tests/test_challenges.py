@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenkit._challenges import is_scope_refusal, parse_challenges
+from tokenkit.auth._challenges import is_scope_refusal, parse_challenges
 
 READINGS = {
     "": [],

@@ -4,7 +4,7 @@ import pytest
 from requests import PreparedRequest, Request
 from requests.exceptions import RequestException
 
-from tokenkit._origins import OriginRules, origin_of
+from tokenkit.auth._origins import OriginRules, origin_of
 from tokenkit.auth import BearerAuth
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager

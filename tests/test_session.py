@@ -18,7 +18,7 @@ from tokenkit.auth import BearerAuth
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers.local import CallableTokenFetcher, StaticTokenFetcher
 from tokenkit.manager import TokenManager
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 from tokenkit.tokens import Token
 
 

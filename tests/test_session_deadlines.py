@@ -20,7 +20,7 @@ from urllib3.util import Timeout as Limits
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 from tokenkit.tokens import Token
 
 clock = SystemClock()

@@ -15,7 +15,7 @@ from tokenkit.auth import BearerAuth
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError
 from tokenkit.fetchers.local import CallableTokenFetcher
 from tokenkit.manager import TokenManager
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 from tokenkit.tokens import Token
 
 

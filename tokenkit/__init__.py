@@ -3,7 +3,7 @@
 The names that most programs need are here; the others are in the modules that the reference lists.
 """
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.config import from_config, from_env
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import (
@@ -24,7 +24,6 @@ from tokenkit.manager import TokenManager
 from tokenkit.options import FetchOptions
 from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
 from tokenkit.policy import RefreshPolicy
-from tokenkit.session import AuthorizedSession
 from tokenkit.tokens import Token
 
 __all__ = [

@@ -22,7 +22,7 @@ from tokenkit.errors import AuthenticationError, RenewalTimeoutError
 from tokenkit.fetchers.oauth2 import ClientCredentialsFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 from tokenkit.testing import LocalIdP
 from tokenkit.tokens import Token
 

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import HTTPError, InvalidSchema, MissingSchema, ReadTimeout, TooManyRedirects
 
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 
 
 @pytest.fixture(params=["requests", "tokenkit"])

@@ -12,7 +12,7 @@ from protected import Mint, Reply, Resource, Seen, managed
 from tokenkit.auth import BearerAuth
 from tokenkit.errors import AuthenticationError
 from tokenkit.manager import TokenManager
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 
 requests_cache = needs.module("requests_cache")
 

@@ -5,7 +5,7 @@ import responses
 from protected import Mint, managed
 
 from tokenkit.auth import BearerAuth
-from tokenkit.session import AuthorizedSession
+from tokenkit.auth import AuthorizedSession
 
 URL = "https://api.example.com/v1/users"
 

@@ -1,7 +1,7 @@
 """Authorises requests: sets the header, and answers a 401 with a renewal and a second request.
 
-Which URLs get a token is decided in :mod:`tokenkit._origins`, how a request is sent again in
-:mod:`tokenkit._resend`. What a request carried is known by the hook that it carries too; nothing about one
+Which URLs get a token is decided in :mod:`tokenkit.auth._origins`, how a request is sent again in
+:mod:`tokenkit.auth._resend`. What a request carried is known by the hook that it carries too; nothing about one
 request is kept on the auth object, which any number of threads and sessions share.
 """
 
@@ -20,14 +20,14 @@ from requests.auth import AuthBase
 from requests.exceptions import Timeout
 from requests.structures import CaseInsensitiveDict
 
-from tokenkit._acceptance import Acceptance
-from tokenkit._arguments import checked_attempts, checked_statuses, checked_wait
-from tokenkit._challenges import is_scope_refusal
-from tokenkit._hook import TokenHook
+from tokenkit.auth._accepted_tokens import Acceptance
+from tokenkit.auth._arguments import checked_attempts, checked_statuses, checked_wait
+from tokenkit.auth._challenges import is_scope_refusal
+from tokenkit.auth._hook import TokenHook
 from tokenkit._net.deadline import time_left
-from tokenkit._origins import OriginRules
-from tokenkit._redirects import stop_at_border, was_sent
-from tokenkit._resend import Options, make_ready, resend
+from tokenkit.auth._origins import OriginRules
+from tokenkit.auth._redirects import stop_at_border, was_sent
+from tokenkit.auth._resend import Options, make_ready, resend
 from tokenkit.errors import ConfigurationError, TokenKitError
 from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token

@@ -6,7 +6,7 @@ from typing import Any, Protocol, final
 
 from requests import PreparedRequest, Response
 
-from tokenkit._resend import Options
+from tokenkit.auth._resend import Options
 from tokenkit.tokens import Token
 
 __all__ = ["Owner", "TokenHook", "hooks_of"]

@@ -13,7 +13,7 @@ from requests.exceptions import InvalidURL
 from requests.sessions import SessionRedirectMixin
 from requests.utils import requote_uri
 
-from tokenkit._hook import Owner, TokenHook, hooks_of
+from tokenkit.auth._hook import Owner, TokenHook, hooks_of
 
 __all__ = ["redirect_target", "stop_at_border", "take_off", "was_sent"]
 

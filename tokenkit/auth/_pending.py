@@ -10,7 +10,7 @@ from typing import Any, Protocol, final
 
 from requests import PreparedRequest, Response
 
-from tokenkit._hook import Owner, hooks_of
+from tokenkit.auth._hook import Owner, hooks_of
 from tokenkit.errors import TokenKitError
 
 __all__ = ["Authoriser", "Deferred", "authorise"]
