@@ -12,9 +12,9 @@ import pytest
 
 import tokenkit
 from tokenkit import ConfigurationError, RefreshPolicy, TokenManager, from_config, from_env
-from tokenkit._blueprint import Blueprint, blueprint
-from tokenkit._environment import table_of_environment
-from tokenkit._schema import Place
+from tokenkit.config._parts import Blueprint, blueprint
+from tokenkit.config._environment import table_of_environment
+from tokenkit.config._schema import Place
 from tokenkit.errors import AuthenticationError
 from tokenkit.fetchers import (
     BodyTokenFetcher,
@@ -402,12 +402,12 @@ def test_the_environment_makes_a_manager(variables: Variables, tmp_path: Path) -
 
 
 def test_a_manager_from_the_environment_gets_tokens(variables: Variables) -> None:
-    """Without a grant it is client credentials; TokenManager.from_env is the same."""
+    """Without a grant it is client credentials; a last underscore of the prefix means nothing."""
     with LocalIdP() as idp:
         variables["TOKEN_URL"] = f"{idp.url}/token"
         variables["CLIENT_ID"] = "client"
         variables["CLIENT_SECRET"] = "secret"
-        with TokenManager.from_env("T_") as manager, from_env("T") as other:
+        with from_env("T_") as manager, from_env("T") as other:
             assert manager.get_token().access_token != other.get_token().access_token
 
 

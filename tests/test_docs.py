@@ -11,7 +11,7 @@ import pytest
 import source
 
 from tokenkit import from_config
-from tokenkit._toml import tables_of
+from tokenkit.config._toml import tables_of
 from tokenkit.cli import main
 from tokenkit.testing import LocalIdP
 

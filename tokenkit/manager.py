@@ -14,10 +14,8 @@ from functools import partial
 from typing import Any, final
 
 from tokenkit._sources.calling import FetcherProvider
-from tokenkit._blueprint import blueprint
 from tokenkit._checks import check_parts, checked_retries, checked_seconds, checked_token, time_limits
 from tokenkit._engine import Engine
-from tokenkit._environment import table_of_environment
 from tokenkit._secrecy.pickling import check_picklable
 from tokenkit._source import SharedSource
 from tokenkit.clock import Clock, SystemClock
@@ -80,12 +78,6 @@ class TokenManager:
         self._holding = self._engine.holding
         self._monotonic = clock.monotonic
         self._hears_hits = self._announcer.hears_hits
-
-    @classmethod
-    def from_env(cls, prefix: str = "TOKENKIT") -> TokenManager:
-        """Return the manager that environment variables describe; see :func:`tokenkit.config.from_env`."""
-        parts = blueprint(*table_of_environment(prefix))
-        return cls(parts.source, parts.storage, policy=parts.policy, background=parts.background)
 
     @property
     def source(self) -> TokenProvider | TokenFetcher:

@@ -8,7 +8,7 @@ import needs
 import pytest
 
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
-from tokenkit.fetchers._configured import GivenTokenFetcher, KeyedBodyFetcher
+from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher
 from tokenkit._secrecy.references import ReferencedFields, SecretReference, as_value, references_in, resolved
 
 CANARY = "canary-51be"

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
-from tokenkit._blueprint import blueprint
-from tokenkit._environment import table_of_environment
-from tokenkit._schema import Place
-from tokenkit._toml import table_named, tables_of
+from tokenkit.config._parts import blueprint
+from tokenkit.config._environment import table_of_environment
+from tokenkit.config._schema import Place
+from tokenkit.config._toml import table_named, tables_of
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import TokenEvent, TokenListener
 from tokenkit.manager import TokenManager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 from tokenkit import storage as storages
-from tokenkit._schema import FLAG, SECRET, SECRETS, TABLE, TEXT, Key, Place, keys_of, nearest, prefixed, read
+from tokenkit.config._schema import FLAG, SECRET, SECRETS, TABLE, TEXT, Key, Place, keys_of, nearest, prefixed, read
 from tokenkit.contracts import TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers import (
@@ -23,7 +23,7 @@ from tokenkit.fetchers import (
     RefreshTokenFetcher,
     TokenExchangeFetcher,
 )
-from tokenkit.fetchers._configured import GivenTokenFetcher, KeyedBodyFetcher, KeyedHeaderFetcher, KeyedHttpFetcher
+from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher, KeyedHeaderFetcher, KeyedHttpFetcher
 from tokenkit._secrecy.references import SecretReference, references_in, resolved
 from tokenkit.policy import RefreshPolicy
 

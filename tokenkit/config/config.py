@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tokenkit._blueprint import blueprint
-from tokenkit._toml import table_named, tables_of
+from tokenkit.config._environment import table_of_environment
+from tokenkit.config._parts import Blueprint, blueprint
+from tokenkit.config._toml import table_named, tables_of
 from tokenkit.manager import TokenManager
 
 __all__ = ["from_config", "from_env"]
@@ -31,16 +32,14 @@ def from_config(config: Mapping[str, Any] | str | os.PathLike[str], name: str) -
         ConfigurationError: The file cannot be read; there is no such table; a key in it is unknown, missing or of
             the wrong type. The message names the key and never shows a value.
     """
-    parts = blueprint(*table_named(tables_of(config), name))
-    return TokenManager(parts.source, parts.storage, policy=parts.policy, background=parts.background)
+    return _manager(blueprint(*table_named(tables_of(config), name)))
 
 
 def from_env(prefix: str = "TOKENKIT") -> TokenManager:
     """Return the manager that environment variables describe: the same keys, in capitals, after *prefix*.
 
     Secrets are read at each fetch, as those of :func:`from_config` are, so a variable must stay set. ``NAME_FILE`` in
-    place of a secret's ``NAME`` is the path of a file that holds it. The same as
-    :meth:`TokenManager.from_env <tokenkit.manager.TokenManager.from_env>`.
+    place of a secret's ``NAME`` is the path of a file that holds it.
 
     Args:
         prefix: What the variables' names begin with, before an underscore. Each one must be known.
@@ -48,4 +47,8 @@ def from_env(prefix: str = "TOKENKIT") -> TokenManager:
     Raises:
         ConfigurationError: There is no such variable; one is unknown, missing or of the wrong type.
     """
-    return TokenManager.from_env(prefix)
+    return _manager(blueprint(*table_of_environment(prefix)))
+
+
+def _manager(parts: Blueprint) -> TokenManager:
+    return TokenManager(parts.source, parts.storage, policy=parts.policy, background=parts.background)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenkit._schema import Place, nearest
+from tokenkit.config._schema import Place, nearest
 from tokenkit.errors import ConfigurationError
 
 if sys.version_info >= (3, 11):
