@@ -605,7 +605,7 @@ def test_failing_metadata_are_asked_for_again_later(idp: LocalIdP) -> None:
 @pytest.mark.parametrize("path", ["", "/tenant"])
 def test_an_issuer_with_a_path_has_its_pages_elsewhere(path: str) -> None:
     """RFC 8414 puts its part between host and path, OpenID Connect behind."""
-    from tokenkit.fetchers._discovery import _well_known
+    from tokenkit.fetchers.oauth2._discovery import _well_known
 
     oauth, openid = _well_known(f"https://idp.example{path}")
     assert f"https://idp.example/.well-known/oauth-authorization-server{path}" == oauth

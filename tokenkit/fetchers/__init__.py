@@ -1,9 +1,7 @@
 """Sources of tokens: HTTP endpoints, the OAuth 2.0 grants, and what is on this machine."""
 
 from tokenkit.fetchers.command import CommandTokenFetcher
-from tokenkit.fetchers.grant import OAuth2Fetcher
 from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
-from tokenkit.fetchers.introspection import introspect, revoke
 from tokenkit.fetchers.local import (
     CallableTokenFetcher,
     EnvTokenFetcher,
@@ -13,9 +11,12 @@ from tokenkit.fetchers.local import (
 from tokenkit.fetchers.oauth2 import (
     ClientCredentialsFetcher,
     JwtBearerFetcher,
+    OAuth2Fetcher,
     PasswordFetcher,
     RefreshTokenFetcher,
     TokenExchangeFetcher,
+    introspect,
+    revoke,
 )
 from tokenkit.fetchers.stored import StoredTokenFetcher
 

@@ -11,8 +11,8 @@ from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
 from tokenkit.fetchers._answers import json_object
-from tokenkit.fetchers._client_auth import ClientAuth
-from tokenkit.fetchers._discovery import Discovery
+from tokenkit.fetchers.oauth2._client_auth import ClientAuth
+from tokenkit.fetchers.oauth2._discovery import Discovery
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.fetchers._transport import TokenRequest, Transport
 from tokenkit._net.urls import checked_url, host_of

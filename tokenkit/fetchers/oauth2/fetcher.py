@@ -22,10 +22,10 @@ from tokenkit.fetchers._arguments import (
     scope_words,
     value_set,
 )
-from tokenkit.fetchers._client_auth import ClientAuth
+from tokenkit.fetchers.oauth2._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
-from tokenkit.fetchers._oauth_client import OAuthClient
-from tokenkit.fetchers._refresh_tokens import kept, refresh_params, seconds_left
+from tokenkit.fetchers.oauth2._client import OAuthClient
+from tokenkit.fetchers.oauth2._refresh_tokens import kept, refresh_params, seconds_left
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.fetchers._transport import Timeout, Transport

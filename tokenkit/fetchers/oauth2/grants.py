@@ -1,7 +1,7 @@
 """The OAuth 2.0 grants for programs: client credentials, password, refresh token, JWT bearer, token exchange.
 
 Each is a fetcher that stands alone under a manager or is a step of a pipeline. What they share, arguments included,
-is :class:`~tokenkit.fetchers.grant.OAuth2Fetcher`'s.
+is :class:`~tokenkit.fetchers.oauth2.fetcher.OAuth2Fetcher`'s.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, ClassVar, final
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, TokenEndpointError, TokenKitError, own_copy
 from tokenkit.fetchers._arguments import from_context, given, token_text
-from tokenkit.fetchers._client_auth import signed_jwt
+from tokenkit.fetchers.oauth2._client_auth import signed_jwt
 from tokenkit._secrecy.references import SecretReference
-from tokenkit.fetchers._refresh_tokens import sign_in_again
-from tokenkit.fetchers.grant import OAuth2Fetcher
+from tokenkit.fetchers.oauth2._refresh_tokens import sign_in_again
+from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
 from tokenkit.tokens import Token
 
 __all__ = [
