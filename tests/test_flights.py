@@ -12,7 +12,7 @@ import pytest
 from scripted import PATIENCE, Gate, ask, outcomes
 
 from tokenkit import Token
-from tokenkit._flights import Flights
+from tokenkit.pipeline._single_flight import Flights
 from tokenkit.clock import SystemClock
 from tokenkit.testing import FakeClock
 from tokenkit.testing.crowds import in_child

@@ -7,7 +7,7 @@ import pytest
 from steps import Step
 
 from tokenkit import ConfigurationError, TokenFetchPipeline
-from tokenkit._steps import in_order, upstream_of, with_dependents
+from tokenkit.pipeline._steps import in_order, upstream_of, with_dependents
 from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing import FakeClock
 

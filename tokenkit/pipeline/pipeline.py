@@ -1,6 +1,6 @@
 """Several tokens in a row: each step fetched with the tokens it depends on, and cached for its own time.
 
-Evaluation is by need, from the last step back; how one call of it goes is :mod:`tokenkit._execution`'s.
+Evaluation is by need, from the last step back; how one call of it goes is :mod:`tokenkit.pipeline._execution`'s.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import final
 
 from tokenkit._checks import checked_seconds
-from tokenkit._execution import Execution, Places
-from tokenkit._flights import Flights
-from tokenkit._steps import digest, in_order, keys_of, with_dependents
+from tokenkit.pipeline._execution import Execution, Places
+from tokenkit.pipeline._single_flight import Flights
+from tokenkit.pipeline._steps import digest, in_order, keys_of, with_dependents
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError

@@ -15,9 +15,9 @@ from typing import final
 
 from tokenkit._sources.calling import as_token
 from tokenkit._secrecy.causes import as_token_error
-from tokenkit._flights import Flights
+from tokenkit.pipeline._single_flight import Flights
 from tokenkit._sources.sharing import SharedToken, lock_patience
-from tokenkit._steps import upstream_of, with_dependents
+from tokenkit.pipeline._steps import upstream_of, with_dependents
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
