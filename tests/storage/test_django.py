@@ -15,7 +15,7 @@ import pytest
 from daemons import Daemon
 from secrets_shown import shown
 
-from tokenkit.codec import encode
+from tokenkit.storage.codec import encode
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.testing.crowds import in_child, in_threads
 from tokenkit.testing.storage import StorageContract

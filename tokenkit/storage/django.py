@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from tokenkit.clock import SystemClock
-from tokenkit.codec import EntryReader, encode, matches, retention
+from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError
 from tokenkit.storage._cachelocks import CacheLease, CacheLocks
 from tokenkit.storage._directory import default_directory
-from tokenkit.storage._djangocaches import DjangoCaches
+from tokenkit.storage._django_connections import DjangoCaches
 from tokenkit.storage._filelocks import FileLocks
 from tokenkit.storage._keylocks import KeyLocks
 from tokenkit.storage._leases import LeaseBook, checked_lease

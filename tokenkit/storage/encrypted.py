@@ -10,7 +10,7 @@ from typing import Any, final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from tokenkit.codec import EntryReader, encode, matches
+from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError
 from tokenkit._secrecy.pickling import refuse_to_pickle

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from tokenkit.codec import EntryReader, encode, matches
+from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._directory import default_directory, make_private, verify_private
-from tokenkit.storage._entryfiles import (
+from tokenkit.storage._entry_files import (
     UntrustedEntryError,
     read_entry,
     remove_leftovers,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, final
 import keyring
 from keyring.backend import KeyringBackend
 
-from tokenkit.codec import EntryReader, encode, matches
+from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._directory import default_directory
 from tokenkit.storage._failures import guarded

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from tokenkit._per_process import PerProcess
 from tokenkit.clock import SystemClock
-from tokenkit.codec import EntryReader, encode, matches, retention
+from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
