@@ -21,7 +21,7 @@ from tokenkit.storage._entry_files import (
     write_entry,
 )
 from tokenkit.storage._failures import guarded
-from tokenkit.storage._filelocks import FileLocks
+from tokenkit.storage._locks.files import FileLocks
 from tokenkit.storage._names import entry_name
 from tokenkit.tokens import Token
 

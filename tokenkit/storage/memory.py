@@ -8,7 +8,7 @@ from typing import Any, final
 
 from tokenkit._per_process import PerProcess
 from tokenkit.contracts import TokenStorage
-from tokenkit.storage._keylocks import KeyLocks
+from tokenkit.storage._locks.threads import KeyLocks
 from tokenkit.tokens import Token
 
 __all__ = ["InMemoryTokenStorage"]

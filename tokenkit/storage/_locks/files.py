@@ -19,7 +19,7 @@ from tokenkit.clock import SystemClock
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.storage._directory import make_private
 from tokenkit.storage._failures import guarded
-from tokenkit.storage._keylocks import KeyLocks
+from tokenkit.storage._locks.threads import KeyLocks
 
 __all__ = ["FileLocks"]
 
