@@ -15,7 +15,7 @@ from tokenkit import Token
 from tokenkit.pipeline._single_flight import Flights
 from tokenkit.clock import SystemClock
 from tokenkit.testing import FakeClock
-from tokenkit.testing.crowds import in_child
+from tokenkit.testing._contract.crowds import in_child
 
 CROWD = 8
 

@@ -14,7 +14,7 @@ from oauth_servers import RENEWED_AFTER, OAuthServer
 
 from tokenkit import BearerAuth, Token, TokenManager
 from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher
-from tokenkit.testing.crowds import in_threads
+from tokenkit.testing._contract.crowds import in_threads
 
 pytestmark = pytest.mark.server
 

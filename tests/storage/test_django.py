@@ -17,7 +17,7 @@ from secrets_shown import shown
 
 from tokenkit.storage.codec import encode
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
-from tokenkit.testing.crowds import in_child, in_threads
+from tokenkit.testing._contract.crowds import in_child, in_threads
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 

@@ -20,7 +20,7 @@ from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeout
 from tokenkit.storage import FileTokenStorage
 from tokenkit.storage._filelocks import _refuse_substitute
 from tokenkit.storage._names import entry_name
-from tokenkit.testing.crowds import in_child, killed_in_child
+from tokenkit.testing._contract.crowds import in_child, killed_in_child
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 

@@ -16,7 +16,7 @@ from daemons import Daemon
 from secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
-from tokenkit.testing.crowds import in_child, in_threads
+from tokenkit.testing._contract.crowds import in_child, in_threads
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 

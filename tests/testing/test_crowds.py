@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tokenkit.testing.crowds import in_child, in_children, in_threads, killed_in_child
+from tokenkit.testing._contract.crowds import in_child, in_children, in_threads, killed_in_child
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 

@@ -21,7 +21,7 @@ import pickle
 import pytest
 
 from tokenkit.contracts import TokenStorage
-from tokenkit.testing._storage_locks import LockContract
+from tokenkit.testing._contract.locks import LockContract
 
 __all__ = ["StorageContract"]
 

@@ -1,0 +1,1 @@
+"""The parts of the contract that every token storage is held to."""
