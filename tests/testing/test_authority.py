@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tokenkit.testing.authority import Authority, Client
-from tokenkit.testing.messages import Refusal, Reply
+from tokenkit.testing._idp.authority import Authority, Client
+from tokenkit.testing._idp.messages import Refusal, Reply
 from tokenkit.testing.settings import Settings
 
 

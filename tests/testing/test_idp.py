@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from tokenkit.testing import FakeClock, LocalIdP
-from tokenkit.testing.http_server import HttpServer
+from tokenkit.testing._idp.http_server import HttpServer
 
 
 def get_token(idp, **fields):

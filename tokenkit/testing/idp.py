@@ -13,14 +13,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, final
 
 from tokenkit.clock import Clock, SystemClock
-from tokenkit.testing.addresses import Addresses
-from tokenkit.testing.authority import Authority, Client, TokenKind
-from tokenkit.testing.endpoints import ENDPOINTS
-from tokenkit.testing.faults import FaultKind, make_fault
-from tokenkit.testing.messages import Request
-from tokenkit.testing.service import Service
+from tokenkit.testing._idp.addresses import Addresses
+from tokenkit.testing._idp.authority import Authority, Client, TokenKind
+from tokenkit.testing._idp.endpoints import ENDPOINTS
+from tokenkit.testing._idp.faults import FaultKind, make_fault
+from tokenkit.testing._idp.messages import Request
+from tokenkit.testing._idp.service import Service
 from tokenkit.testing.settings import Settings
-from tokenkit.testing.traffic import RequestRecord
+from tokenkit.testing._idp.traffic import RequestRecord
 from tokenkit.tokens import Token
 
 __all__ = ["LocalIdP"]

@@ -7,14 +7,14 @@ import threading
 from functools import partial
 from typing import final
 
-from tokenkit.testing.authority import Authority
-from tokenkit.testing.endpoints import Endpoints
-from tokenkit.testing.faults import Fault, FaultPlan, deliver
-from tokenkit.testing.http_server import HttpServer
-from tokenkit.testing.messages import Reply, Request
+from tokenkit.testing._idp.authority import Authority
+from tokenkit.testing._idp.endpoints import Endpoints
+from tokenkit.testing._idp.faults import Fault, FaultPlan, deliver
+from tokenkit.testing._idp.http_server import HttpServer
+from tokenkit.testing._idp.messages import Reply, Request
 from tokenkit.testing.settings import Settings
-from tokenkit.testing.traffic import Traffic
-from tokenkit.testing.wire import Wire
+from tokenkit.testing._idp.traffic import Traffic
+from tokenkit.testing._idp.wire import Wire
 
 __all__ = ["Service"]
 

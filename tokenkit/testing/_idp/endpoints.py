@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from typing import Any, final
 
-from tokenkit.testing.authority import Authority, IssuedToken, TokenKind
-from tokenkit.testing.client_auth import CLIENT_AUTH_METHODS, authenticate_client, single_valued
-from tokenkit.testing.grants import GRANT_TYPES, answer_token_request, short_name, token_answer
-from tokenkit.testing.messages import Refusal, Reply, Request
+from tokenkit.testing._idp.authority import Authority, IssuedToken, TokenKind
+from tokenkit.testing._idp.client_auth import CLIENT_AUTH_METHODS, authenticate_client, single_valued
+from tokenkit.testing._idp.grants import GRANT_TYPES, answer_token_request, short_name, token_answer
+from tokenkit.testing._idp.messages import Refusal, Reply, Request
 
 __all__ = ["ENDPOINTS", "Endpoints"]
 

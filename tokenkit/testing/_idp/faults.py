@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, final, get_args
 
-from tokenkit.testing.messages import Reply
-from tokenkit.testing.wire import Wire
+from tokenkit.testing._idp.messages import Reply
+from tokenkit.testing._idp.wire import Wire
 
 __all__ = ["Fault", "FaultKind", "FaultPlan", "deliver", "make_fault"]
 

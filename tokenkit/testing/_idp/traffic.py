@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit.testing.messages import Request
+from tokenkit.testing._idp.messages import Request
 
 __all__ = ["RequestRecord", "Traffic"]
 

@@ -11,7 +11,7 @@ import struct
 from typing import BinaryIO, final
 from urllib.parse import urlsplit
 
-from tokenkit.testing.messages import Request
+from tokenkit.testing._idp.messages import Request
 
 __all__ = ["Wire"]
 

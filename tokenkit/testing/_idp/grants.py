@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from tokenkit.testing.assertions import unverified_issuer, verify_assertion
-from tokenkit.testing.authority import Authority, Client, IssuedToken
-from tokenkit.testing.client_auth import authenticate_client, single_valued
-from tokenkit.testing.messages import Refusal, Request
+from tokenkit.testing._idp.assertions import unverified_issuer, verify_assertion
+from tokenkit.testing._idp.authority import Authority, Client, IssuedToken
+from tokenkit.testing._idp.client_auth import authenticate_client, single_valued
+from tokenkit.testing._idp.messages import Refusal, Request
 
 __all__ = ["GRANT_TYPES", "answer_token_request", "short_name", "token_answer"]
 

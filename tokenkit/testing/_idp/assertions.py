@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tokenkit.testing.authority import Authority
-from tokenkit.testing.messages import Refusal
+from tokenkit.testing._idp.authority import Authority
+from tokenkit.testing._idp.messages import Refusal
 
 __all__ = ["unverified_issuer", "verify_assertion"]
 

@@ -7,9 +7,9 @@ import binascii
 from collections.abc import Collection
 from urllib.parse import unquote_plus
 
-from tokenkit.testing.assertions import unverified_issuer, verify_assertion
-from tokenkit.testing.authority import Authority, Client
-from tokenkit.testing.messages import Refusal, Request
+from tokenkit.testing._idp.assertions import unverified_issuer, verify_assertion
+from tokenkit.testing._idp.authority import Authority, Client
+from tokenkit.testing._idp.messages import Refusal, Request
 
 __all__ = ["CLIENT_AUTH_METHODS", "authenticate_client", "single_valued"]
 

@@ -1,7 +1,7 @@
 """Who may have which token, and which tokens are good: the rules of the identity provider, without a socket.
 
 :class:`Authority` owns clients, users and every token it ever issued. Reading parameters of a grant is left
-to :mod:`tokenkit.testing.grants`, HTTP to :mod:`tokenkit.testing.endpoints`.
+to :mod:`tokenkit.testing._idp.grants`, HTTP to :mod:`tokenkit.testing._idp.endpoints`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from tokenkit.clock import Clock
-from tokenkit.testing.messages import Refusal
+from tokenkit.testing._idp.messages import Refusal
 from tokenkit.testing.settings import Settings
 
 __all__ = ["Authority", "Client", "IssuedToken", "TokenKind"]

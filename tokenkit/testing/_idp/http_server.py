@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import final
 
-from tokenkit.testing.messages import Request
-from tokenkit.testing.wire import Wire
+from tokenkit.testing._idp.messages import Request
+from tokenkit.testing._idp.wire import Wire
 
 __all__ = ["HttpServer"]
 

@@ -1,0 +1,1 @@
+"""The parts of ``LocalIdP``: an authorization server and a protected API over real HTTP."""
