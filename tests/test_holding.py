@@ -6,7 +6,7 @@ import pytest
 from scripted import STEADY, down
 
 from tokenkit import RefreshPolicy, Token, TokenEndpointError
-from tokenkit._holding import Holding
+from tokenkit.manager._state import Holding
 from tokenkit.testing import FakeClock
 
 HOUR = 3600.0

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tokenkit import RenewalError
-from tokenkit._renewal import Attempt, Attempts, Look, RenewalThread
+from tokenkit.manager._attempts import Attempt, Attempts, Look, RenewalThread
 from tokenkit.testing import FakeClock
 
 

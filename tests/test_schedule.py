@@ -7,8 +7,8 @@ import pytest
 from scripted import STEADY, down
 
 from tokenkit import AuthenticationError, RenewalError, Token
-from tokenkit._renewal import Attempt
-from tokenkit._schedule import Call, Schedule
+from tokenkit.manager._attempts import Attempt
+from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.errors import RenewalStoppedError, RenewalTimeoutError
 from tokenkit.testing import FakeClock
 

@@ -1,4 +1,4 @@
-"""A manager's arguments: what is wrong is refused, before anything is fetched."""
+"""One checker for each kind of argument that several parts of the package take."""
 
 from __future__ import annotations
 
@@ -6,57 +6,9 @@ import math
 import sys
 from datetime import timedelta
 
-from tokenkit.clock import Clock
-from tokenkit.contracts import TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
-from tokenkit.options import FetchOptions
-from tokenkit.policy import RefreshPolicy
-from tokenkit.tokens import Token
 
-__all__ = ["check_parts", "checked_retries", "checked_seconds", "checked_token", "time_limits"]
-
-
-def check_parts(provider: object, storage: object, policy: object, clock: object) -> None:
-    """Refuse what a manager cannot be made of.
-
-    Raises:
-        ConfigurationError: A part is of the wrong type, or the provider has no name.
-    """
-    if not isinstance(provider, TokenProvider):
-        raise ConfigurationError(f"source must be a TokenProvider or a TokenFetcher, not {type(provider).__name__}")
-    name = getattr(provider, "service_name", None)
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError("a provider must have a service_name")
-    for what, value, kind in (("policy", policy, RefreshPolicy), ("clock", clock, Clock)):
-        if not isinstance(value, kind):
-            raise ConfigurationError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
-    if storage is not None and not isinstance(storage, TokenStorage):
-        raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
-
-
-def checked_token(rejected: Token | None) -> Token | None:
-    """Return the token that a resource rejected, or None.
-
-    Raises:
-        ConfigurationError: It is neither; the error does not show it, for it may be the text of a token.
-    """
-    if rejected is not None and not isinstance(rejected, Token):
-        raise ConfigurationError(f"rejected must be a Token or None, not {type(rejected).__name__}")
-    return rejected
-
-
-def checked_retries(value: int | None, policy: RefreshPolicy) -> int:
-    """Return how often a receiver may try again: the policy's number where *value* is None."""
-    asked = FetchOptions(max_retries=value).max_retries
-    return policy.max_retries if asked is None else asked
-
-
-def time_limits(timeout: float | timedelta | None, options: FetchOptions, policy: RefreshPolicy) -> tuple[float, float]:
-    """Return how many seconds a call may wait, and how many an attempt started for it may take."""
-    limit = checked_seconds("renew_request_timeout", options.renew_request_timeout)
-    limit = policy.seconds("refresh_request_timeout") if limit is None else limit
-    wait = checked_seconds("timeout", timeout)
-    return limit if wait is None else wait, limit
+__all__ = ["checked_seconds"]
 
 
 def checked_seconds(name: str, value: float | timedelta | None) -> float | None:

@@ -1,6 +1,6 @@
 """Renewing one token for all who share a storage: take the lock, re-read, adopt or fetch, store.
 
-A pipeline does this for each step, and :mod:`tokenkit._source` for a manager's token. A storage in trouble is
+A pipeline does this for each step, and :mod:`tokenkit.manager._source` for a manager's token. A storage in trouble is
 reported and done without: it never costs a caller the token that the source would give.
 """
 

@@ -96,7 +96,7 @@ class _Session(requests.Session):
 
 
 def new_session() -> requests.Session:
-    """Return a session that keeps :func:`~tokenkit._net.deadline.deadline`, follows no redirect, retries nothing and stores no cookie."""
+    """Return a session that keeps the deadline, follows no redirect, retries nothing and stores no cookie."""
     session = _Session()
     session.headers["Connection"] = "close"
     session.headers["Accept-Encoding"] = "identity"  # a token needs no compression, and a small bomb none either

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit._holding import Holding
-from tokenkit._renewal import Attempt, Attempts, Look, RenewalThread
+from tokenkit.manager._state import Holding
+from tokenkit.manager._attempts import Attempt, Attempts, Look, RenewalThread
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
 from tokenkit.policy import RefreshPolicy

@@ -1,7 +1,7 @@
 """The token manager: what users hold, ask for tokens, and close.
 
 It puts together a source, a storage, a policy and listeners. The lock, the waiting and the thread are in
-:mod:`tokenkit._engine`; sharing through a storage is in :mod:`tokenkit._source`.
+:mod:`tokenkit.manager._engine`; sharing through a storage is in :mod:`tokenkit.manager._source`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any, final
 
 from tokenkit._sources.calling import FetcherProvider
-from tokenkit._checks import check_parts, checked_retries, checked_seconds, checked_token, time_limits
-from tokenkit._engine import Engine
+from tokenkit._checks import checked_seconds
+from tokenkit.manager._arguments import check_parts, checked_retries, checked_token, time_limits
+from tokenkit.manager._engine import Engine
 from tokenkit._secrecy.pickling import check_picklable
-from tokenkit._source import SharedSource
+from tokenkit.manager._source import SharedSource
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError

@@ -1,7 +1,7 @@
 """The one class with a lock, a condition and a thread: it has a manager's token renewed and lets callers wait for it.
 
-What is to be done, and when, is decided in :mod:`tokenkit._schedule`; attempts and the thread's life are in
-:mod:`tokenkit._renewal`. The states of a token, and each race as a story, are in the docs under concurrency.
+What is to be done, and when, is decided in :mod:`tokenkit.manager._schedule`; attempts and the thread's life are in
+:mod:`tokenkit.manager._attempts`. The states of a token, and each race as a story, are in the docs under concurrency.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import weakref
 from typing import final
 
 from tokenkit._per_process import PerProcess
-from tokenkit._renewal import Attempt, RenewalThread
-from tokenkit._schedule import Call, Schedule
-from tokenkit._source import SharedSource
+from tokenkit.manager._attempts import Attempt
+from tokenkit.manager._thread import RenewalThread
+from tokenkit.manager._schedule import Call, Schedule
+from tokenkit.manager._source import SharedSource
 from tokenkit.clock import Clock
 from tokenkit.events import Announcer
 from tokenkit.options import FetchOptions
