@@ -24,8 +24,8 @@ from tokenkit import (
     TokenFetcher,
     TokenKitError,
 )
-from tokenkit._sources.calling import FetcherProvider, checked
 from tokenkit._secrecy.causes import as_token_error
+from tokenkit._sources.calling import FetcherProvider, checked
 from tokenkit.testing import FakeClock
 
 NOW = datetime(2027, 1, 1, tzinfo=timezone.utc)

@@ -13,9 +13,8 @@ from protected import UNLIMITED, Mint, Reply, Resource, Seen, managed, path_of, 
 from raw_server import raw_server, says
 from requests.exceptions import InvalidURL
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.manager import TokenManager
-from tokenkit.auth import AuthorizedSession
 
 
 @pytest.fixture

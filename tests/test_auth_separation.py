@@ -10,11 +10,10 @@ import pytest
 import requests
 import responses
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.fetchers import ClientCredentialsFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
-from tokenkit.auth import AuthorizedSession
 
 IDP, API = "https://idp.example/token", "https://api.example/things"
 TRANSPORT = ("timeout", "verify", "cert", "proxies", "stream")

@@ -8,9 +8,8 @@ import requests
 from protected import Mint, Reply, Seen, path_of
 from tls_server import TLSResource, tls_resource
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.manager import TokenManager
-from tokenkit.auth import AuthorizedSession
 
 KINDS = ["plain", "own"]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenkit.storage.codec import EntryReader, decode, encode, matches, retention
 from tokenkit.errors import StorageError
+from tokenkit.storage.codec import EntryReader, decode, encode, matches, retention
 from tokenkit.tokens import Token
 
 TOKEN = Token("s3cr3t", expires_at=datetime(2027, 1, 1, tzinfo=timezone.utc), extra={"name": "\u00e9\n"})

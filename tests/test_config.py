@@ -12,8 +12,8 @@ import pytest
 
 import tokenkit
 from tokenkit import ConfigurationError, RefreshPolicy, TokenManager, from_config, from_env
-from tokenkit.config._parts import Blueprint, blueprint
 from tokenkit.config._environment import table_of_environment
+from tokenkit.config._parts import Blueprint, blueprint
 from tokenkit.config._schema import Place
 from tokenkit.errors import AuthenticationError
 from tokenkit.fetchers import (

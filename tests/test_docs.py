@@ -11,8 +11,8 @@ import pytest
 import source
 
 from tokenkit import from_config
-from tokenkit.config._toml import tables_of
 from tokenkit.cli import main
+from tokenkit.config._toml import tables_of
 from tokenkit.testing import LocalIdP
 
 REPOSITORY = Path(__file__).resolve().parent.parent

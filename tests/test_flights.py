@@ -12,8 +12,8 @@ import pytest
 from scripted import PATIENCE, Gate, ask, outcomes
 
 from tokenkit import Token
-from tokenkit.pipeline._single_flight import Flights
 from tokenkit.clock import SystemClock
+from tokenkit.pipeline._single_flight import Flights
 from tokenkit.testing import FakeClock
 from tokenkit.testing._contract.crowds import in_child
 

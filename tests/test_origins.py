@@ -4,8 +4,8 @@ import pytest
 from requests import PreparedRequest, Request
 from requests.exceptions import RequestException
 
-from tokenkit.auth._origins import OriginRules, origin_of
 from tokenkit.auth import BearerAuth
+from tokenkit.auth._origins import OriginRules, origin_of
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager
 

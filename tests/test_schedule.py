@@ -7,9 +7,9 @@ import pytest
 from scripted import STEADY, down
 
 from tokenkit import AuthenticationError, RenewalError, Token
+from tokenkit.errors import RenewalStoppedError, RenewalTimeoutError
 from tokenkit.manager._attempts import Attempt
 from tokenkit.manager._schedule import Call, Schedule
-from tokenkit.errors import RenewalStoppedError, RenewalTimeoutError
 from tokenkit.testing import FakeClock
 
 LIFETIME, LIMIT, PAUSE = 1000.0, 30.0, 60.0

@@ -14,11 +14,10 @@ from raw_server import answer, raw_server, resets, says
 from requests.exceptions import InvalidURL
 from urllib3.util import Retry
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers.local import CallableTokenFetcher, StaticTokenFetcher
 from tokenkit.manager import TokenManager
-from tokenkit.auth import AuthorizedSession
 from tokenkit.tokens import Token
 
 

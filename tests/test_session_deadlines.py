@@ -17,10 +17,10 @@ from requests.exceptions import Timeout
 from urllib3.util import Retry
 from urllib3.util import Timeout as Limits
 
+from tokenkit.auth import AuthorizedSession
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager
-from tokenkit.auth import AuthorizedSession
 from tokenkit.tokens import Token
 
 clock = SystemClock()

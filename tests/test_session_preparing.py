@@ -11,11 +11,10 @@ import requests
 from protected import Mint, Reply, Resource, managed
 from scripted import Rig, down
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError
 from tokenkit.fetchers.local import CallableTokenFetcher
 from tokenkit.manager import TokenManager
-from tokenkit.auth import AuthorizedSession
 from tokenkit.tokens import Token
 
 

@@ -16,13 +16,13 @@ from requests.exceptions import RequestException, Timeout
 from scripted import ask, outcomes
 from tls_server import tls_resource
 
+from tokenkit.auth import AuthorizedSession
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError
 from tokenkit.fetchers.oauth2 import ClientCredentialsFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
-from tokenkit.auth import AuthorizedSession
 from tokenkit.testing import LocalIdP
 from tokenkit.tokens import Token
 

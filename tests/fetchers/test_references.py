@@ -7,9 +7,9 @@ from pathlib import Path
 import needs
 import pytest
 
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
-from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher
 from tokenkit._secrecy.references import ReferencedFields, SecretReference, as_value, references_in, resolved
+from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
 
 CANARY = "canary-51be"
 MISSING = SecretReference("env", "REFERENCES_NOWHERE")

@@ -9,10 +9,9 @@ import needs
 import pytest
 from protected import Mint, Reply, Resource, Seen, managed
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.errors import AuthenticationError
 from tokenkit.manager import TokenManager
-from tokenkit.auth import AuthorizedSession
 
 requests_cache = needs.module("requests_cache")
 

@@ -4,8 +4,7 @@ import requests
 import responses
 from protected import Mint, managed
 
-from tokenkit.auth import BearerAuth
-from tokenkit.auth import AuthorizedSession
+from tokenkit.auth import AuthorizedSession, BearerAuth
 
 URL = "https://api.example.com/v1/users"
 

@@ -15,8 +15,8 @@ import pytest
 from daemons import Daemon
 from secrets_shown import shown
 
-from tokenkit.storage.codec import encode
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
+from tokenkit.storage.codec import encode
 from tokenkit.testing._contract.crowds import in_child, in_threads
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token

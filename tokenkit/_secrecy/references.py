@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit._secrecy.files import read_secret
+from tokenkit.errors import AuthenticationError, ConfigurationError
 
 __all__ = ["ReferencedFields", "SecretReference", "as_value", "is_marked", "references_in", "resolved"]
 

@@ -20,9 +20,9 @@ from urllib3.exceptions import ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
-from tokenkit.errors import ConfigurationError
 from tokenkit._net.connections import TimedAdapter, TimedConnection, TimedSocket
 from tokenkit._net.deadline import read_limit, shorter, time_left
+from tokenkit.errors import ConfigurationError
 
 __all__ = ["DeadlineAdapter"]
 

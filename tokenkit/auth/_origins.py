@@ -15,8 +15,8 @@ from requests import PreparedRequest
 from requests.exceptions import RequestException
 from urllib3.util import parse_url
 
-from tokenkit.errors import ConfigurationError
 from tokenkit._net.urls import is_loopback
+from tokenkit.errors import ConfigurationError
 
 __all__ = ["Origin", "OriginRules", "origin_of"]
 

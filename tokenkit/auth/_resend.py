@@ -14,8 +14,8 @@ from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
 from urllib3.exceptions import HTTPError
 
-from tokenkit.clock import SystemClock
 from tokenkit._net.deadline import deadline, time_left
+from tokenkit.clock import SystemClock
 
 __all__ = ["Options", "make_ready", "resend"]
 

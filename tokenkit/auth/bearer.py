@@ -20,11 +20,11 @@ from requests.auth import AuthBase
 from requests.exceptions import Timeout
 from requests.structures import CaseInsensitiveDict
 
+from tokenkit._net.deadline import time_left
 from tokenkit.auth._accepted_tokens import Acceptance
 from tokenkit.auth._arguments import checked_attempts, checked_statuses, checked_wait
 from tokenkit.auth._challenges import is_scope_refusal
 from tokenkit.auth._hook import TokenHook
-from tokenkit._net.deadline import time_left
 from tokenkit.auth._origins import OriginRules
 from tokenkit.auth._redirects import stop_at_border, was_sent
 from tokenkit.auth._resend import Options, make_ready, resend

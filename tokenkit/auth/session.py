@@ -13,15 +13,15 @@ from requests import PreparedRequest, Request, Response
 from requests.exceptions import InvalidURL, RequestException, Timeout
 from urllib3.util import Retry
 
-from tokenkit.auth._arguments import checked_duration, checked_limits, checked_wait
+from tokenkit._net.deadline import deadline, time_left
 from tokenkit.auth._adapter import DeadlineAdapter
-from tokenkit.auth._pending import Deferred, authorise
+from tokenkit.auth._arguments import checked_duration, checked_limits, checked_wait
 from tokenkit.auth._origins import origin_of
+from tokenkit.auth._pending import Deferred, authorise
 from tokenkit.auth._redirects import redirect_target, take_off
 from tokenkit.auth.bearer import BearerAuth
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
-from tokenkit._net.deadline import deadline, time_left
 from tokenkit.manager import TokenManager
 
 __all__ = ["AuthorizedSession"]

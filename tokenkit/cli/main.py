@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
-from tokenkit.config._parts import blueprint
 from tokenkit.config._environment import table_of_environment
+from tokenkit.config._parts import blueprint
 from tokenkit.config._schema import Place
 from tokenkit.config._toml import table_named, tables_of
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError

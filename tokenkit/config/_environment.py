@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tokenkit._secrecy.references import is_marked
 from tokenkit.config._parts import fetcher_class, own_keys, storage_class, storage_keys
 from tokenkit.config._schema import Key, Place, keys_of
 from tokenkit.errors import ConfigurationError
-from tokenkit._secrecy.references import is_marked
 from tokenkit.policy import RefreshPolicy
 
 __all__ = ["table_of_environment"]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 from tokenkit import storage as storages
+from tokenkit._secrecy.references import SecretReference, references_in, resolved
+from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher, KeyedHeaderFetcher, KeyedHttpFetcher
 from tokenkit.config._schema import FLAG, SECRET, SECRETS, TABLE, TEXT, Key, Place, keys_of, nearest, prefixed, read
 from tokenkit.contracts import TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, ConfigurationError
@@ -23,8 +25,6 @@ from tokenkit.fetchers import (
     RefreshTokenFetcher,
     TokenExchangeFetcher,
 )
-from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher, KeyedHeaderFetcher, KeyedHttpFetcher
-from tokenkit._secrecy.references import SecretReference, references_in, resolved
 from tokenkit.policy import RefreshPolicy
 
 __all__ = ["Blueprint", "blueprint", "fetcher_class", "own_keys", "storage_class", "storage_keys"]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Union, final, get_args, get_origin, get_type_hints
 
-from tokenkit.errors import ConfigurationError
 from tokenkit._secrecy.references import ReferencedFields, as_value, references_in
+from tokenkit.errors import ConfigurationError
 
 __all__ = ["FLAG", "SECRET", "SECRETS", "TABLE", "TEXT", "Key", "Place", "keys_of", "nearest", "prefixed", "read"]
 

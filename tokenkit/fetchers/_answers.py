@@ -11,9 +11,9 @@ from typing import Any, final
 
 import requests
 
+from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
 from tokenkit.errors import MalformedResponseError, TokenEndpointError
-from tokenkit._secrecy.scrubber import Scrubber
 
 __all__ = [
     "Answer",

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
+from tokenkit._secrecy.files import read_secret
 from tokenkit.contracts import FetchContext, takes_context
 from tokenkit.errors import AuthenticationError, ConfigurationError
-from tokenkit._secrecy.files import read_secret
 from tokenkit.tokens import Token
 
 __all__ = [

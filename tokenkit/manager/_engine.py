@@ -15,12 +15,12 @@ import weakref
 from typing import final
 
 from tokenkit._per_process import PerProcess
-from tokenkit.manager._attempts import Attempt
-from tokenkit.manager._thread import RenewalThread
-from tokenkit.manager._schedule import Call, Schedule
-from tokenkit.manager._source import SharedSource
 from tokenkit.clock import Clock
 from tokenkit.events import Announcer
+from tokenkit.manager._attempts import Attempt
+from tokenkit.manager._schedule import Call, Schedule
+from tokenkit.manager._source import SharedSource
+from tokenkit.manager._thread import RenewalThread
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit.manager._state import Holding
-from tokenkit.manager._attempts import Attempt, Attempts, Look, RenewalThread
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
+from tokenkit.manager._attempts import Attempt, Attempts, Look, RenewalThread
+from tokenkit.manager._state import Holding
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol, final
 
-from tokenkit._sources.calling import checked
 from tokenkit._secrecy.causes import as_token_error
+from tokenkit._sources.calling import checked
 from tokenkit._sources.sharing import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context

@@ -13,16 +13,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, final
 
-from tokenkit._sources.calling import FetcherProvider
 from tokenkit._checks import checked_seconds
-from tokenkit.manager._arguments import check_parts, checked_retries, checked_token, time_limits
-from tokenkit.manager._engine import Engine
 from tokenkit._secrecy.pickling import check_picklable
-from tokenkit.manager._source import SharedSource
+from tokenkit._sources.calling import FetcherProvider
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import Announcer, TokenListener
+from tokenkit.manager._arguments import check_parts, checked_retries, checked_token, time_limits
+from tokenkit.manager._engine import Engine
+from tokenkit.manager._source import SharedSource
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token

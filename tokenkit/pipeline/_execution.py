@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit._sources.calling import as_token
 from tokenkit._secrecy.causes import as_token_error
-from tokenkit.pipeline._single_flight import Flights
+from tokenkit._sources.calling import as_token
 from tokenkit._sources.sharing import SharedToken, lock_patience
-from tokenkit.pipeline._steps import upstream_of, with_dependents
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
+from tokenkit.pipeline._single_flight import Flights
+from tokenkit.pipeline._steps import upstream_of, with_dependents
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 

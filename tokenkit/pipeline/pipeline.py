@@ -13,12 +13,12 @@ from datetime import timedelta
 from typing import final
 
 from tokenkit._checks import checked_seconds
-from tokenkit.pipeline._execution import Execution, Places
-from tokenkit.pipeline._single_flight import Flights
-from tokenkit.pipeline._steps import digest, in_order, keys_of, with_dependents
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
+from tokenkit.pipeline._execution import Execution, Places
+from tokenkit.pipeline._single_flight import Flights
+from tokenkit.pipeline._steps import digest, in_order, keys_of, with_dependents
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 

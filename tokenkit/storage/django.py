@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from tokenkit.clock import SystemClock
-from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError
-from tokenkit.storage._locks.cache import CacheLease, CacheLocks
 from tokenkit.storage._directory import default_directory
 from tokenkit.storage._django_connections import DjangoCaches
+from tokenkit.storage._locks.cache import CacheLease, CacheLocks
 from tokenkit.storage._locks.files import FileLocks
-from tokenkit.storage._locks.threads import KeyLocks
 from tokenkit.storage._locks.leases import LeaseBook, checked_lease
+from tokenkit.storage._locks.threads import KeyLocks
 from tokenkit.storage._names import entry_name, readable_part
+from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.tokens import Token
 
 __all__ = ["DjangoCacheTokenStorage"]

@@ -10,10 +10,10 @@ from typing import Any, final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from tokenkit.storage.codec import EntryReader, encode, matches
+from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError
-from tokenkit._secrecy.pickling import refuse_to_pickle
+from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.tokens import Token
 
 __all__ = ["EncryptedTokenStorage"]

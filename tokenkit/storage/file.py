@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._directory import default_directory, make_private, verify_private
 from tokenkit.storage._entry_files import (
@@ -23,6 +22,7 @@ from tokenkit.storage._entry_files import (
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.files import FileLocks
 from tokenkit.storage._names import entry_name
+from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.tokens import Token
 
 __all__ = ["FileTokenStorage"]

@@ -13,12 +13,12 @@ from typing import Any, TypeVar, final
 import keyring
 from keyring.backend import KeyringBackend
 
-from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._directory import default_directory
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.files import FileLocks
 from tokenkit.storage._names import entry_name
+from tokenkit.storage.codec import EntryReader, encode, matches
 from tokenkit.tokens import Token
 
 __all__ = ["KeyringTokenStorage"]

@@ -16,14 +16,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tokenkit._per_process import PerProcess
+from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.clock import SystemClock
-from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.leases import LeaseBook, checked_lease
 from tokenkit.storage._names import entry_name
-from tokenkit._secrecy.pickling import refuse_to_pickle
+from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.tokens import Token
 
 __all__ = ["RedisTokenStorage"]

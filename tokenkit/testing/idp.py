@@ -19,8 +19,8 @@ from tokenkit.testing._idp.endpoints import ENDPOINTS
 from tokenkit.testing._idp.faults import FaultKind, make_fault
 from tokenkit.testing._idp.messages import Request
 from tokenkit.testing._idp.service import Service
-from tokenkit.testing.settings import Settings
 from tokenkit.testing._idp.traffic import RequestRecord
+from tokenkit.testing.settings import Settings
 from tokenkit.tokens import Token
 
 __all__ = ["LocalIdP"]

@@ -7,15 +7,15 @@ from typing import Any, final
 
 import requests
 
+from tokenkit._net.urls import checked_url, host_of
+from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
 from tokenkit.fetchers._answers import json_object
+from tokenkit.fetchers._transport import TokenRequest, Transport
 from tokenkit.fetchers.oauth2._client_auth import ClientAuth
 from tokenkit.fetchers.oauth2._discovery import Discovery
-from tokenkit._secrecy.scrubber import Scrubber
-from tokenkit.fetchers._transport import TokenRequest, Transport
-from tokenkit._net.urls import checked_url, host_of
 from tokenkit.tokens import Token
 
 __all__ = ["OAuthClient"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, final
 from urllib.parse import urlsplit, urlunsplit
 
+from tokenkit._net.urls import checked_url
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._answers import json_object
 from tokenkit.fetchers._transport import TokenRequest, Transport
-from tokenkit._net.urls import checked_url
 
 __all__ = ["Discovery"]
 

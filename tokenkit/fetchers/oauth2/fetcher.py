@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import requests
 from urllib3.util import Retry
 
+from tokenkit._secrecy.pickling import SecretKeeper
+from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
@@ -22,13 +24,11 @@ from tokenkit.fetchers._arguments import (
     scope_words,
     value_set,
 )
-from tokenkit.fetchers.oauth2._client_auth import ClientAuth
 from tokenkit.fetchers._identity import cache_key, own_mark
-from tokenkit.fetchers.oauth2._client import OAuthClient
-from tokenkit.fetchers.oauth2._refresh_tokens import kept, refresh_params, seconds_left
-from tokenkit._secrecy.pickling import SecretKeeper
-from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.fetchers._transport import Timeout, Transport
+from tokenkit.fetchers.oauth2._client import OAuthClient
+from tokenkit.fetchers.oauth2._client_auth import ClientAuth
+from tokenkit.fetchers.oauth2._refresh_tokens import kept, refresh_params, seconds_left
 from tokenkit.tokens import Token
 
 __all__ = ["OAuth2Fetcher"]

@@ -12,9 +12,9 @@ import requests
 from urllib3.util import Retry
 
 from tokenkit.contracts import FetchContext
-from tokenkit.fetchers.oauth2._client_auth import ClientAuth
-from tokenkit.fetchers.oauth2._client import OAuthClient
 from tokenkit.fetchers._transport import Timeout, Transport
+from tokenkit.fetchers.oauth2._client import OAuthClient
+from tokenkit.fetchers.oauth2._client_auth import ClientAuth
 from tokenkit.tokens import Token
 
 __all__ = ["introspect", "revoke"]

@@ -12,9 +12,9 @@ from tokenkit.testing._idp.endpoints import Endpoints
 from tokenkit.testing._idp.faults import Fault, FaultPlan, deliver
 from tokenkit.testing._idp.http_server import HttpServer
 from tokenkit.testing._idp.messages import Reply, Request
-from tokenkit.testing.settings import Settings
 from tokenkit.testing._idp.traffic import Traffic
 from tokenkit.testing._idp.wire import Wire
+from tokenkit.testing.settings import Settings
 
 __all__ = ["Service"]
 
