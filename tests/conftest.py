@@ -6,10 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
-import needs
-import protected
 import pytest
-import scripted
+from support import needs, protected, scripted
 
 from tokenkit.manager import TokenManager
 
@@ -50,33 +48,33 @@ def require_program() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def make_rig() -> Iterator[Callable[..., scripted.Rig]]:
+def make_harness() -> Iterator[Callable[..., scripted.Harness]]:
     """Make managers around scripted sources; see ``scripted.managed`` for the options."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(scripted.managed(**options))
 
 
 @pytest.fixture
-def rig(make_rig: Callable[..., scripted.Rig]) -> scripted.Rig:
+def harness(make_harness: Callable[..., scripted.Harness]) -> scripted.Harness:
     """A manager with a scripted source and a clock that only the test moves."""
-    return make_rig()
+    return make_harness()
 
 
 @pytest.fixture
-def mint() -> protected.Mint:
+def mint() -> protected.Issuer:
     """What issues tokens, and knows which of them are good."""
-    return protected.Mint()
+    return protected.Issuer()
 
 
 @pytest.fixture
-def manager(mint: protected.Mint) -> Iterator[TokenManager]:
+def manager(mint: protected.Issuer) -> Iterator[TokenManager]:
     """A manager of the mint's tokens."""
     with protected.managed(mint) as manager:
         yield manager
 
 
 @pytest.fixture
-def api(mint: protected.Mint) -> Iterator[protected.Resource]:
+def api(mint: protected.Issuer) -> Iterator[protected.Resource]:
     """A server that wants the mint's tokens."""
     with protected.resource(mint) as server:
         yield server

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import source
+from support import package_source
 
 FLOORS = {
     1: ["errors", "tokens", "clock", "_forks"],
@@ -73,7 +73,7 @@ FOREIGN = {
     6: {"requests", "urllib3"},
     7: {"requests", "urllib3", "pytest", "tomllib"} | OPTIONAL,
 }
-MODULES = source.modules()
+MODULES = package_source.modules()
 NAMES = {module.name for module in MODULES}
 IDS = [module.name or "tokenkit" for module in MODULES]
 TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
@@ -86,7 +86,7 @@ def floor(name: str) -> int:
     return FLOOR_OF[name.split(".")[0]]
 
 
-def inner_imports(module: source.Module) -> Iterator[str]:
+def inner_imports(module: package_source.Module) -> Iterator[str]:
     """Yield what *module* imports of the package, each as the longest name that is a module."""
     for dotted, _ in module.imports():
         top, *parts = dotted.split(".")
@@ -95,7 +95,7 @@ def inner_imports(module: source.Module) -> Iterator[str]:
             yield next(name for name in tries if name in NAMES)
 
 
-def may_import(importer: source.Module, name: str) -> bool:
+def may_import(importer: package_source.Module, name: str) -> bool:
     folder, _, leaf = name.rpartition(".")
     own = importer.name if importer.is_package else importer.name.rpartition(".")[0]
     if own and own.split(".")[0] == name.split(".")[0]:
@@ -106,34 +106,34 @@ def may_import(importer: source.Module, name: str) -> bool:
 
 
 @each_module
-def test_a_module_has_a_floor(module: source.Module) -> None:
+def test_a_module_has_a_floor(module: package_source.Module) -> None:
     """A new module is put on a floor before anything else."""
     assert module.name.split(".")[0] in FLOOR_OF
 
 
 @each_module
-def test_a_module_imports_only_from_lower_floors(module: source.Module) -> None:
+def test_a_module_imports_only_from_lower_floors(module: package_source.Module) -> None:
     """On its own floor it imports only what it is declared to stand on."""
     wrong = {name for name in inner_imports(module) if not may_import(module, name)}
     assert set() == wrong
 
 
 @each_module
-def test_the_package_never_imports_its_testing_kit(module: source.Module) -> None:
+def test_the_package_never_imports_its_testing_kit(module: package_source.Module) -> None:
     """The kit is shipped for users' tests; only its own modules know it."""
     if not module.name.startswith("testing"):
         assert [] == [name for name in inner_imports(module) if name.startswith("testing")]
 
 
 @each_module
-def test_a_floor_imports_only_its_foreign_packages(module: source.Module) -> None:
+def test_a_floor_imports_only_its_foreign_packages(module: package_source.Module) -> None:
     """Values and rules need the standard library alone; errors.py also knows requests.exceptions."""
     dotted = {name for name, _ in module.imports() if not (knows_errors(module) and is_error(name))}
     foreign = {name.split(".")[0] for name in dotted} - sys.stdlib_module_names - {"tokenkit"}
     assert set() == foreign - FOREIGN.get(floor(module.name), set())
 
 
-def knows_errors(module: source.Module) -> bool:
+def knows_errors(module: package_source.Module) -> bool:
     """The tree of errors hangs below RequestException; floors 4 and 5 meet what foreign fetchers raise."""
     return module.name == "errors" or floor(module.name) in {4, 5}
 
@@ -143,7 +143,7 @@ def is_error(dotted: str) -> bool:
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if FLOOR_OF.get(m.name.split(".")[0]) == 2])
-def test_rules_have_no_threads_and_no_sockets(module: source.Module) -> None:
+def test_rules_have_no_threads_and_no_sockets(module: package_source.Module) -> None:
     """Floor 2 decides and declares; it neither waits nor talks."""
     roots = {dotted.split(".")[0] for dotted, _ in module.imports()}
     assert set() == roots & {"threading", "socket", "ssl", "subprocess", "http", "queue", "time"}
@@ -155,7 +155,7 @@ NOW = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if not m.name.startswith("testing")], ids=lambda m: m.name)
-def test_only_the_clock_reads_time(module: source.Module) -> None:
+def test_only_the_clock_reads_time(module: package_source.Module) -> None:
     """Whoever waits or measures is given a Clock."""
     imported = {dotted for dotted, _ in module.imports() if dotted.split(".")[0] == "time"}
     attributes = [ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)]
@@ -169,7 +169,7 @@ def test_what_reads_time_does_so() -> None:
 
 
 @each_module
-def test_a_module_has_one_logger(module: source.Module) -> None:
+def test_a_module_has_one_logger(module: package_source.Module) -> None:
     """It is made once, at the top, under the module's own name, so that users can switch each one on or off."""
     calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
     made = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith("getLogger")]
@@ -179,14 +179,14 @@ def test_a_module_has_one_logger(module: source.Module) -> None:
 
 
 @each_module
-def test_no_block_hides_an_import_from_the_runtime(module: source.Module) -> None:
+def test_no_block_hides_an_import_from_the_runtime(module: package_source.Module) -> None:
     """A TYPE_CHECKING block would hide a cycle between floors."""
     names = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
     assert "TYPE_CHECKING" not in names | {dotted.split(".")[-1] for dotted, _ in module.imports()}
 
 
 @each_module
-def test_only_optional_packages_are_imported_in_functions(module: source.Module) -> None:
+def test_only_optional_packages_are_imported_in_functions(module: package_source.Module) -> None:
     """Everything else stands at the top, where a reader looks for it."""
     functions = [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)]
     within = {id(inner) for function in functions for inner in ast.walk(function)}
@@ -195,7 +195,7 @@ def test_only_optional_packages_are_imported_in_functions(module: source.Module)
 
 
 @each_module
-def test_a_module_is_read_in_one_sitting(module: source.Module) -> None:
+def test_a_module_is_read_in_one_sitting(module: package_source.Module) -> None:
     """A module has at most 300 lines, and a function's body at most 40."""
     assert len(module.path.read_text(encoding="utf-8").splitlines()) <= 300
     functions = [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)]

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pages
 import pytest
-import source
+from support import package_source, pages
 
 from tokenkit import from_config
 from tokenkit.cli import main
@@ -18,7 +17,7 @@ from tokenkit.testing import LocalIdP
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.rst"))]
 LOCKS = re.compile(r"threading\.(R?Lock|Condition|Semaphore)\(|PerProcess\(threading")
-LOCKING = [m for m in source.modules() if LOCKS.search(m.path.read_text("utf-8"))]
+LOCKING = [m for m in package_source.modules() if LOCKS.search(m.path.read_text("utf-8"))]
 TESTS = re.compile(r"^ *(def test_|class Test)", re.MULTILINE)
 TESTED = [page for page in PAGES if TESTS.search(page.read_text("utf-8"))]
 CONFIGURATION = REPOSITORY / "docs" / "howto" / "configuration.rst"
@@ -107,11 +106,11 @@ def test_the_commands_of_the_manual_work(
 
 def test_docstrings_have_no_example_that_nobody_runs() -> None:
     """Code that shows how to use tokenkit is in the manual and in examples/, where it runs."""
-    assert [] == [module.name for module in source.modules() if ">>> " in module.path.read_text("utf-8")]
+    assert [] == [module.name for module in package_source.modules() if ">>> " in module.path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("module", LOCKING, ids=lambda module: module.name)
-def test_the_manual_lists_every_lock(module: source.Module) -> None:
+def test_the_manual_lists_every_lock(module: package_source.Module) -> None:
     """A module that makes a lock stands in the table of locks, except for the testing kit's."""
     page = (REPOSITORY / "docs" / "explanation" / "concurrency.rst").read_text(encoding="utf-8")
     assert module.name.startswith("testing.") or f"``tokenkit.{module.name}``" in page

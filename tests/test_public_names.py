@@ -5,12 +5,12 @@ import importlib
 from pathlib import Path
 
 import pytest
-import source
+from support import package_source
 
 import tokenkit
 import tokenkit.testing
 
-MODULES = [module for module in source.modules() if module.is_public]
+MODULES = [module for module in package_source.modules() if module.is_public]
 LEAVES = [module for module in MODULES if not module.is_package]
 FACADES = [module for module in MODULES if module.is_package]
 KIT = {"testing.plugin", "testing.settings", "testing.storage"}
@@ -18,11 +18,11 @@ TYPE_VARIABLES = {"TypeVar", "ParamSpec"}
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-def identify(module: source.Module) -> str:
+def identify(module: package_source.Module) -> str:
     return module.name or "tokenkit"
 
 
-def defined(module: source.Module) -> set[str]:
+def defined(module: package_source.Module) -> set[str]:
     """Return the public names that *module* defines at its top; its logger is had by name."""
     names: set[str] = set()
     for node in module.tree.body:
@@ -37,14 +37,14 @@ def defined(module: source.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("module", LEAVES, ids=identify)
-def test_a_module_lists_what_it_defines(module: source.Module) -> None:
+def test_a_module_lists_what_it_defines(module: package_source.Module) -> None:
     """``__all__`` of a module is what it publicly defines, once each."""
     assert module.exported is not None
     assert sorted(defined(module)) == sorted(module.exported)
 
 
 @pytest.mark.parametrize("module", FACADES, ids=identify)
-def test_a_package_gives_what_it_lists(module: source.Module) -> None:
+def test_a_package_gives_what_it_lists(module: package_source.Module) -> None:
     """Each name in the ``__all__`` of a package can be had from it, and is listed once."""
     package = importlib.import_module(f"tokenkit.{module.name}".rstrip("."))
     listed = module.exported or []
@@ -63,7 +63,7 @@ def test_the_root_is_small() -> None:
     assert 0 < len(tokenkit.__all__) < 30
 
 
-def is_for_users(module: source.Module) -> bool:
+def is_for_users(module: package_source.Module) -> bool:
     """Say whether users meet *module*; of the testing kit, what its root passes on, the plugin and the contract."""
     names = set(module.exported or [])
     if module.name.startswith("testing.") and module.name not in KIT:
@@ -72,7 +72,7 @@ def is_for_users(module: source.Module) -> bool:
 
 
 @pytest.mark.parametrize("module", LEAVES, ids=identify)
-def test_the_reference_has_every_module(module: source.Module) -> None:
+def test_the_reference_has_every_module(module: package_source.Module) -> None:
     """A module with public names has its entry in the reference."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.rst"))
     documented = {line.strip() for line in pages.splitlines()}

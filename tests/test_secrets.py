@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import needs
 import pytest
 import requests
-from echoes import ECHOES, said_back
-from fault_proxy import Fault, fault_proxy
-from leaks import Leaks, watched
+from support import needs
+from support.echo_server import ECHOES, said_back
+from support.fault_proxy import Fault, fault_proxy
+from support.leak_detector import Leaks, watched
 
 from tokenkit import (
     BearerAuth,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zones import zone
+from support.zones import zone
 
 from tokenkit.errors import MalformedResponseError
 from tokenkit.tokens import Token, positive_seconds

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, Seen, managed
-from raw_server import hangs, raw_server
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, Timeout
-from scripted import ask, outcomes
-from tls_server import tls_resource
+from support.protected import Issuer, Reply, Resource, Seen, managed
+from support.raw_server import hangs, raw_server
+from support.scripted import ask, outcomes
+from support.tls_server import tls_resource
 
 from tokenkit.auth import AuthorizedSession
 from tokenkit.clock import SystemClock
@@ -35,14 +35,14 @@ def session(manager: TokenManager) -> Iterator[AuthorizedSession]:
         yield session
 
 
-def test_same_a_good_token_is_sent_once(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+def test_same_a_good_token_is_sent_once(session: AuthorizedSession, api: Resource, mint: Issuer) -> None:
     """One request, one header, no renewal."""
     assert 200 == session.request("GET", api.url, headers={"X-Own": "1"}).status_code
     assert (1, 1, "1") == (len(api.seen), mint.given, api.seen[0].headers["x-own"])
 
 
 def test_same_a_rejected_request_is_sent_again_to_the_same_url(
-    session: AuthorizedSession, api: Resource, mint: Mint
+    session: AuthorizedSession, api: Resource, mint: Issuer
 ) -> None:
     """Two requests, the second with the renewed token, method and body as before."""
     session.get(api.url)
@@ -82,7 +82,7 @@ def test_same_a_response_that_is_final_comes_as_it_is(session: AuthorizedSession
     assert b"no" == session.get(api.url).content
 
 
-def test_same_a_client_certificate_is_shown(manager: TokenManager, mint: Mint, tmp_path: Path) -> None:
+def test_same_a_client_certificate_is_shown(manager: TokenManager, mint: Issuer, tmp_path: Path) -> None:
     """Mutual TLS, by requests' own ``cert``; on a new connection, too, when a rejected request is sent again."""
     with tls_resource(tmp_path, mint, demanding=True) as api, AuthorizedSession(manager) as session:
         with pytest.raises(RequestException):
@@ -133,7 +133,7 @@ def test_differs_the_token_is_an_auth_object(session: AuthorizedSession, api: Re
     assert "Bearer token-1" == api.tokens[1]
 
 
-def test_differs_a_failed_renewal_leaves_the_rejection(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+def test_differs_a_failed_renewal_leaves_the_rejection(session: AuthorizedSession, api: Resource, mint: Issuer) -> None:
     """There an error of the renewal is raised; here the caller gets the 401 that the API gave."""
     session.get(api.url)
     mint.revoke()
@@ -141,7 +141,9 @@ def test_differs_a_failed_renewal_leaves_the_rejection(session: AuthorizedSessio
     assert 401 == session.get(api.url).status_code
 
 
-def test_differs_a_first_failure_is_an_error_of_requests(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+def test_differs_a_first_failure_is_an_error_of_requests(
+    session: AuthorizedSession, api: Resource, mint: Issuer
+) -> None:
     """There it is an error of google-auth's own, which `except RequestException` misses."""
     mint.failing = True
     with pytest.raises(requests.exceptions.RequestException) as caught:
@@ -149,7 +151,7 @@ def test_differs_a_first_failure_is_an_error_of_requests(session: AuthorizedSess
     assert isinstance(caught.value, AuthenticationError)
 
 
-def test_differs_a_spent_body_is_not_sent_again(session: AuthorizedSession, api: Resource, mint: Mint) -> None:
+def test_differs_a_spent_body_is_not_sent_again(session: AuthorizedSession, api: Resource, mint: Issuer) -> None:
     """There it goes out a second time, empty."""
     session.get(api.url)
     mint.revoke()
@@ -159,7 +161,7 @@ def test_differs_a_spent_body_is_not_sent_again(session: AuthorizedSession, api:
 
 def test_differs_the_time_allowed_holds_while_an_answer_drips(session: AuthorizedSession) -> None:
     """There it is looked at between requests only."""
-    from raw_server import drips
+    from support.raw_server import drips
 
     with raw_server(drips(b"x" * 500, 0.02, head=b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")) as server:
         began = clock.monotonic()
@@ -168,7 +170,7 @@ def test_differs_the_time_allowed_holds_while_an_answer_drips(session: Authorize
     assert clock.monotonic() - began < 2
 
 
-def test_differs_one_renewal_serves_all(mint: Mint, api: Resource) -> None:
+def test_differs_one_renewal_serves_all(mint: Issuer, api: Resource) -> None:
     """There each thread that gets a 401 refreshes; here twenty that get one together cost one renewal."""
     rejected = threading.Barrier(20)
 
@@ -186,13 +188,13 @@ def test_differs_one_renewal_serves_all(mint: Mint, api: Resource) -> None:
     assert ([200] * 20, 2) == (answers, mint.given)
 
 
-def test_differs_the_refresh_timeout_bounds_the_wait(mint: Mint, api: Resource) -> None:
+def test_differs_the_refresh_timeout_bounds_the_wait(mint: Issuer, api: Resource) -> None:
     """There it is the time-out of the refresh request; here the renewal goes on behind, and serves the next call."""
     release = threading.Event()
 
     def slowly(context: FetchContext | None = None) -> Token:
         release.wait(20)
-        return Mint.fetch_token(mint, context)
+        return Issuer.fetch_token(mint, context)
 
     mint.fetch_token = slowly  # type: ignore[method-assign]
     with managed(mint) as manager, AuthorizedSession(manager, refresh_timeout=0.05) as session:

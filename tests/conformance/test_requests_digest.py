@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, Seen, managed, path_of
+from support.protected import Issuer, Reply, Resource, Seen, managed, path_of
 
 from tokenkit.auth import BearerAuth
 
 
 @pytest.fixture
-def session(mint: Mint) -> Iterator[requests.Session]:
+def session(mint: Issuer) -> Iterator[requests.Session]:
     with managed(mint) as manager, requests.Session() as session:
         session.auth = BearerAuth(manager, max_refresh_attempts=1)
         manager.get_token()
@@ -30,7 +30,7 @@ def test_same_a_rejection_is_answered_once(session: requests.Session, api: Resou
     assert 2 == len(api.seen)
 
 
-def test_same_the_count_begins_anew_on_a_redirect(session: requests.Session, api: Resource, mint: Mint) -> None:
+def test_same_the_count_begins_anew_on_a_redirect(session: requests.Session, api: Resource, mint: Issuer) -> None:
     """A hop that rejects after another one did gets its own attempt."""
 
     def behave(seen: Seen) -> Reply:
@@ -52,7 +52,7 @@ def test_same_a_challenge_with_another_status_starts_nothing(
     assert 1 == len(api.seen)
 
 
-def test_same_cookies_of_the_challenge_are_kept(session: requests.Session, api: Resource, mint: Mint) -> None:
+def test_same_cookies_of_the_challenge_are_kept(session: requests.Session, api: Resource, mint: Issuer) -> None:
     """On the second request and in the session."""
     api.behave = lambda seen: Reply() if seen.token in mint.good else Reply(401, {"Set-Cookie": "a=b"})
     session.get(api.url)
@@ -78,7 +78,7 @@ def test_same_a_file_goes_back_to_where_it_stood(session: requests.Session, api:
     assert [b"body", b"body"] == [seen.body for seen in api.seen]
 
 
-def test_differs_nothing_is_kept_between_requests(mint: Mint, api: Resource) -> None:
+def test_differs_nothing_is_kept_between_requests(mint: Issuer, api: Resource) -> None:
     """There a count per thread is kept on the auth object; here two objects in one thread do not disturb each other."""
     api.behave = lambda seen: Reply(401)
     with managed(mint) as manager:
@@ -101,7 +101,7 @@ def test_differs_hooks_see_only_what_is_final(session: requests.Session, api: Re
     assert [200] == statuses
 
 
-def test_differs_the_next_hop_has_the_new_credential(session: requests.Session, api: Resource, mint: Mint) -> None:
+def test_differs_the_next_hop_has_the_new_credential(session: requests.Session, api: Resource, mint: Issuer) -> None:
     """There the redirect is built from the first request, which had none."""
     api.behave = lambda seen: (
         Reply(302, {"Location": "/end"}) if seen.token in mint.good and path_of(seen) == "/start" else api.protect(seen)
@@ -116,7 +116,7 @@ def test_differs_a_spent_body_is_not_sent_again(session: requests.Session, api: 
     assert 1 == len(api.seen)
 
 
-def test_differs_one_object_serves_all_threads(mint: Mint, api: Resource) -> None:
+def test_differs_one_object_serves_all_threads(mint: Issuer, api: Resource) -> None:
     """There each thread begins with a challenge of its own; here all share the one renewal."""
     statuses: list[int] = []
     with managed(mint) as manager:

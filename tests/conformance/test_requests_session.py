@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import requests
-from protected import Mint, Reply, Resource, managed
-from raw_server import hangs, raw_server
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import HTTPError, InvalidSchema, MissingSchema, ReadTimeout, TooManyRedirects
+from support.protected import Issuer, Reply, Resource, managed
+from support.raw_server import hangs, raw_server
 
 from tokenkit.auth import AuthorizedSession
 
@@ -22,7 +22,7 @@ from tokenkit.auth import AuthorizedSession
 @pytest.fixture(params=["requests", "tokenkit"])
 def session(request: pytest.FixtureRequest) -> Iterator[requests.Session]:
     with (
-        managed(Mint()) as manager,
+        managed(Issuer()) as manager,
         requests.Session() if request.param == "requests" else AuthorizedSession(manager) as session,
     ):
         yield session

@@ -2,8 +2,8 @@ import copy
 import logging
 import pickle
 
-import heard
 import pytest
+from support import event_log
 
 from tokenkit.contrib.logging import LoggingListener
 from tokenkit.events import TokenEvent
@@ -17,18 +17,18 @@ EVENTS |= {"cache_invalidate"}
 def test_all_events_are_logged(local_idp: LocalIdP, caplog: pytest.LogCaptureFixture, hits: bool) -> None:
     """Each of the eight events is a line; hits only where they were asked for."""
     caplog.set_level(logging.DEBUG, "tokenkit.contrib.logging")
-    heard.live(local_idp, LoggingListener(hits=hits))
+    event_log.live(local_idp, LoggingListener(hits=hits))
     records = [record for record in caplog.records if record.name == "tokenkit.contrib.logging"]
     assert EVENTS | ({"cache_hit"} if hits else set()) == {record.token_event for record in records}
-    assert {heard.SERVICE} == {record.service_name for record in records}
+    assert {event_log.SERVICE} == {record.service_name for record in records}
 
 
 def test_no_secret_is_logged(local_idp: LocalIdP, caplog: pytest.LogCaptureFixture) -> None:
     """No line, nor any attribute of its record, holds a token or a secret."""
     caplog.set_level(logging.DEBUG, "tokenkit")
-    tokens = heard.live(local_idp, LoggingListener(hits=True))
+    tokens = event_log.live(local_idp, LoggingListener(hits=True))
     said = "".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
-    assert [] == [secret for secret in [heard.SECRET, *tokens] if secret in said]
+    assert [] == [secret for secret in [event_log.SECRET, *tokens] if secret in said]
 
 
 def test_a_line_reads_well(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,9 +2,8 @@ import copy
 import pickle
 from collections.abc import Iterator
 
-import heard
-import needs
 import pytest
+from support import event_log, needs
 
 from tokenkit.events import TokenEvent
 from tokenkit.testing import LocalIdP
@@ -41,7 +40,7 @@ def test_a_managers_life_is_measured(
     local_idp: LocalIdP, provider: MeterProvider, reader: InMemoryMetricReader
 ) -> None:
     """Each of the eight events is a measurement, as an exporter would get it."""
-    heard.live(local_idp, OpenTelemetryListener(provider, hits=True))
+    event_log.live(local_idp, OpenTelemetryListener(provider, hits=True))
     found = points(reader)
     durations = {name: sum(point.count for point in some) for name, some in found.items() if "duration" in name}
     counts = {name: sum(point.value for point in some) for name, some in found.items() if "duration" not in name}

@@ -2,9 +2,8 @@ import copy
 import math
 import pickle
 
-import heard
-import needs
 import pytest
+from support import event_log, needs
 
 from tokenkit import ConfigurationError, TokenManager
 from tokenkit.events import TokenEvent
@@ -34,7 +33,7 @@ def samples(registry: object) -> dict[str, float]:
 
 def test_a_managers_life_is_measured(local_idp: LocalIdP, registry: object) -> None:
     """Each of the eight events is a metric, as the Prometheus server would read it."""
-    heard.live(local_idp, PrometheusListener(registry, hits=True))
+    event_log.live(local_idp, PrometheusListener(registry, hits=True))
     found = samples(registry)
     assert 3 == found["tokenkit_token_acquire_seconds_count"] == found["tokenkit_token_refresh_seconds_count"]
     assert 2 == found["tokenkit_tokens_total"] == found["tokenkit_cache_store_seconds_count"]

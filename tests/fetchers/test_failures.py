@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import needs
 import pytest
 import requests
 import urllib3
-from raw_server import Script, answer, raw_server, says
+from support import needs
+from support.raw_server import Script, answer, raw_server, says
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from tokenkit.contracts import FetchContext

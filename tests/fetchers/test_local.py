@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zones import zone
+from support.zones import zone
 
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from raw_server import answer, raw_server, says
+from support.raw_server import answer, raw_server, says
+from support.zones import zone
 from urllib3.util import Retry
-from zones import zone
 
 from tokenkit.errors import TokenEndpointError
 from tokenkit.fetchers import HttpTokenFetcher

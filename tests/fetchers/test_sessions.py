@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import requests
 import responses
-from forked import Child
-from raw_server import answer, raw_server, says
+from support.forked import Child
+from support.raw_server import answer, raw_server, says
 
 from tokenkit.contracts import TokenFetcher
 from tokenkit.fetchers import (

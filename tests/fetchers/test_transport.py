@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 import requests
-from addresses import deaf_port, resolve_localhost_to
-from raw_server import RawServer, answer, drips, floods, hangs, raw_server, resets, says
+from support.addresses import deaf_port, resolve_localhost_to
+from support.raw_server import RawServer, answer, drips, floods, hangs, raw_server, resets, says
 from urllib3.util import Retry
 
+from tokenkit._net.deadline import deadline
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError, TransportError
 from tokenkit.fetchers import HeaderTokenFetcher, HttpTokenFetcher
-from tokenkit.fetchers._wire import TimedAdapter, deadline
+from tokenkit.fetchers._session import new_session
 from tokenkit.testing import LocalIdP
 
 GOOD = answer(json.dumps({"access_token": "good", "expires_in": 60}).encode())
@@ -114,7 +115,11 @@ def test_a_connection_in_time_is_as_urllib3_would_make_it() -> None:
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     with socket.create_server(("127.0.0.1", 0)) as listener, deadline(SystemClock().monotonic() + 10):
         address, port = listener.getsockname()
-        pool = TimedAdapter.pools["http"](address, port, source_address=("127.0.0.2", 0), socket_options=options)
+        pool = (
+            new_session()
+            .get_adapter("http://x")
+            .pools["http"](address, port, source_address=("127.0.0.2", 0), socket_options=options)
+        )
         connection = pool.ConnectionCls(address, port, timeout=5, **pool.conn_kw)
         connection.connect()
         assert "127.0.0.2" == connection.sock.getsockname()[0]

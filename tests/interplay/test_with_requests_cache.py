@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import needs
 import pytest
-from protected import Mint, Reply, Resource, Seen, managed
+from support import needs
+from support.protected import Issuer, Reply, Resource, Seen, managed
 
 from tokenkit.auth import AuthorizedSession, BearerAuth
 from tokenkit.errors import AuthenticationError
@@ -37,7 +37,7 @@ def opened() -> Iterator[Open]:
     """Opens a session of a kind, with a manager of its own and options, over a cache that may be another's."""
     with ExitStack() as stack:
 
-        def opened(kind: Open, mint: Mint, **options: Any) -> Any:
+        def opened(kind: Open, mint: Issuer, **options: Any) -> Any:
             manager = stack.enter_context(managed(mint))
             return stack.enter_context(kind(manager, **{"backend": "memory", **options}))
 
@@ -48,7 +48,7 @@ either = pytest.mark.parametrize("kind", [plain_with_auth, authorized])
 
 
 @either
-def test_a_cached_answer_costs_no_token(opened: Open, kind: Open, api: Resource, mint: Mint) -> None:
+def test_a_cached_answer_costs_no_token(opened: Open, kind: Open, api: Resource, mint: Issuer) -> None:
     """It is served without a request, without a call for a token, and although the token was revoked."""
     session = opened(kind, mint)
     session.get(api.url)
@@ -58,11 +58,11 @@ def test_a_cached_answer_costs_no_token(opened: Open, kind: Open, api: Resource,
     assert (1, 1) == (len(api.seen), mint.given)
 
 
-def test_a_cached_answer_needs_no_token(opened: Open, api: Resource, mint: Mint) -> None:
+def test_a_cached_answer_needs_no_token(opened: Open, api: Resource, mint: Issuer) -> None:
     """Where none is held and none can be had, it is served; what is not cached fails."""
     first = opened(authorized, mint)
     first.get(api.url)
-    closed = Mint()
+    closed = Issuer()
     closed.failing = True
     session = opened(authorized, closed, backend=first.cache)
     assert session.get(api.url).from_cache
@@ -71,7 +71,7 @@ def test_a_cached_answer_needs_no_token(opened: Open, api: Resource, mint: Mint)
     assert (1, 0) == (len(api.seen), closed.given)
 
 
-def test_what_is_not_cached_gets_a_token(opened: Open, api: Resource, mint: Mint) -> None:
+def test_what_is_not_cached_gets_a_token(opened: Open, api: Resource, mint: Issuer) -> None:
     """As late as when it is sent, whether a prepared request or not."""
     session = opened(authorized, mint)
     assert not session.get(api.url).from_cache
@@ -80,11 +80,11 @@ def test_what_is_not_cached_gets_a_token(opened: Open, api: Resource, mint: Mint
     assert ["Bearer token-1", "Bearer token-1", "Bearer token-2"] == api.tokens
 
 
-def test_a_plain_session_asks_before_it_looks(opened: Open, api: Resource, mint: Mint) -> None:
+def test_a_plain_session_asks_before_it_looks(opened: Open, api: Resource, mint: Issuer) -> None:
     """Requests calls an auth when it prepares; so there a token is needed, whatever is cached."""
     first = opened(plain_with_auth, mint)
     first.get(api.url)
-    second = Mint()
+    second = Issuer()
     assert opened(plain_with_auth, second, backend=first.cache).get(api.url).from_cache
     assert (1, 1) == (len(api.seen), second.given)
 
@@ -95,7 +95,7 @@ def test_an_answer_that_varies_by_credential_is_not_shared(opened: Open, kind: O
     api.behave = lambda seen: Reply(200, {"Vary": "Authorization"}, str(seen.token).encode())
     with requests_cache.CachedSession(backend="memory") as anonymous:
         assert "None" == anonymous.get(api.url).text
-        session = opened(kind, Mint(), backend=anonymous.cache)
+        session = opened(kind, Issuer(), backend=anonymous.cache)
         for _ in range(2):
             assert "Bearer token-1" == session.get(api.url).text
         assert "None" == anonymous.get(api.url).text
@@ -107,8 +107,8 @@ def test_users_that_are_told_apart_stay_apart(opened: Open, kind: Open, api: Res
     """By match_headers; also those that have no token yet."""
     api.behave = lambda seen: Reply(body=str(seen.headers[header.lower()]).encode())
     options: dict[str, Any] = {"match_headers": [header], "ignored_parameters": []}
-    first = opened(kind, Mint(), **options)
-    second = opened(kind, Mint(), **options, backend=first.cache)
+    first = opened(kind, Issuer(), **options)
+    second = opened(kind, Issuer(), **options, backend=first.cache)
     second.auth.manager.force_refresh()
     second.auth.manager.invalidate_token()
     for session in (first, second):
@@ -122,7 +122,7 @@ def test_a_cached_redirect_takes_no_token_to_another_host(opened: Open, kind: Op
     """The record of an earlier request is all that its answer has; the next request is made from another one."""
     targets = {"/a": "/b", "/b": f"{api.elsewhere}/c"}
     api.behave = lambda seen: Reply(302, {"Location": targets[seen.path]}) if seen.path in targets else Reply()
-    session = opened(kind, Mint(), allowable_codes=(200, 302))
+    session = opened(kind, Issuer(), allowable_codes=(200, 302))
     session.auth = BearerAuth(session.auth.manager, header=header)
     for _ in range(2):
         session.get(f"{api.url}/a")
@@ -137,7 +137,7 @@ def test_a_cached_redirect_leads_where_requests_goes(opened: Open, kind: Open, a
     """To some releases of Python, four slashes begin another host."""
     target = f"////localhost:{api.port}/b"
     api.behave = lambda seen: Reply(302, {"Location": target}) if seen.path == "/a" else Reply()
-    session = opened(kind, Mint(), allowable_codes=(200, 302))
+    session = opened(kind, Issuer(), allowable_codes=(200, 302))
     session.auth = BearerAuth(session.auth.manager, header="X-Token")
     for _ in range(2):
         session.get(f"{api.url}/a")
@@ -145,7 +145,7 @@ def test_a_cached_redirect_leads_where_requests_goes(opened: Open, kind: Open, a
     assert not [seen for seen in api.seen if seen.host == "localhost" and "x-token" in seen.headers]
 
 
-def test_a_stale_answer_is_renewed_behind_the_caller(opened: Open, api: Resource, mint: Mint) -> None:
+def test_a_stale_answer_is_renewed_behind_the_caller(opened: Open, api: Resource, mint: Issuer) -> None:
     """stale_while_revalidate sends on a thread of its own, which waits for the token."""
     renewed = threading.Event()
 
@@ -165,12 +165,12 @@ def test_a_stale_answer_is_renewed_behind_the_caller(opened: Open, api: Resource
     assert ["Bearer token-1", "Bearer token-2"] == api.tokens
 
 
-def test_a_stale_answer_does_where_no_token_can_be_had(opened: Open, api: Resource, mint: Mint) -> None:
+def test_a_stale_answer_does_where_no_token_can_be_had(opened: Open, api: Resource, mint: Issuer) -> None:
     """stale_if_error covers the identity provider's errors as it does the API's."""
     first = opened(authorized, mint, expire_after=requests_cache.EXPIRE_IMMEDIATELY)
     api.behave = lambda seen: Reply(200, {"ETag": '"1"'}, b"kept")
     first.get(api.url, expire_after=0.001)
-    closed = Mint()
+    closed = Issuer()
     closed.failing = True
     session = opened(authorized, closed, backend=first.cache, stale_if_error=True)
     answer = session.get(api.url, refresh=True)
@@ -178,7 +178,7 @@ def test_a_stale_answer_does_where_no_token_can_be_had(opened: Open, api: Resour
 
 
 @either
-def test_a_rejection_is_not_cached(opened: Open, kind: Open, api: Resource, mint: Mint) -> None:
+def test_a_rejection_is_not_cached(opened: Open, kind: Open, api: Resource, mint: Issuer) -> None:
     """The answer to the second request is."""
     session = opened(kind, mint)
     session.auth.manager.get_token()
@@ -189,7 +189,7 @@ def test_a_rejection_is_not_cached(opened: Open, kind: Open, api: Resource, mint
 
 
 @either
-def test_a_rejection_that_stays_is_asked_for_again(opened: Open, kind: Open, api: Resource, mint: Mint) -> None:
+def test_a_rejection_that_stays_is_asked_for_again(opened: Open, kind: Open, api: Resource, mint: Issuer) -> None:
     """A 401 that the caller got is no answer to the next request."""
     session = opened(kind, mint)
     api.behave = lambda seen: Reply(401)

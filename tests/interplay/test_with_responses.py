@@ -2,7 +2,7 @@
 
 import requests
 import responses
-from protected import Mint, managed
+from support.protected import Issuer, managed
 
 from tokenkit.auth import AuthorizedSession, BearerAuth
 
@@ -11,7 +11,7 @@ URL = "https://api.example.com/v1/users"
 
 def test_a_rejection_is_made_good() -> None:
     """Two answers registered for one URL, a 401 and a 200, are enough to see it."""
-    with managed(Mint()) as manager, responses.RequestsMock() as mock:
+    with managed(Issuer()) as manager, responses.RequestsMock() as mock:
         mock.get(URL, status=401, json={"error": "no"})
         mock.get(URL, json={"ok": True}, match=[responses.matchers.header_matcher({"Authorization": "Bearer token-2"})])
         response = requests.get(URL, auth=BearerAuth(manager), timeout=10)
@@ -20,7 +20,7 @@ def test_a_rejection_is_made_good() -> None:
 
 def test_our_session_can_be_mocked() -> None:
     """Its adapter is one of requests', so responses stands in for it, with a deadline too."""
-    with managed(Mint()) as manager, responses.RequestsMock() as mock:
+    with managed(Issuer()) as manager, responses.RequestsMock() as mock:
         mock.get(URL, json={"ok": True})
         with AuthorizedSession(manager, base_url="https://api.example.com/v1/") as session:
             assert {"ok": True} == session.get("users", max_allowed_time=5).json()

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import needs
 import pytest
 import requests
-from protected import Mint, Resource, managed
+from support import needs
+from support.protected import Issuer, Resource, managed
 
 from tokenkit.auth import BearerAuth
 
@@ -15,12 +15,12 @@ needs.module("requests_toolbelt")
 
 
 @pytest.fixture
-def auth(mint: Mint) -> Iterator[BearerAuth]:
+def auth(mint: Issuer) -> Iterator[BearerAuth]:
     with managed(mint) as manager:
         yield BearerAuth(manager)
 
 
-def test_its_encoder_is_sent_once(auth: BearerAuth, api: Resource, mint: Mint) -> None:
+def test_its_encoder_is_sent_once(auth: BearerAuth, api: Resource, mint: Issuer) -> None:
     """It streams and cannot go back: a rejected upload is the caller's to repeat, the token is new by then."""
     from requests_toolbelt import MultipartEncoder
 
@@ -35,7 +35,7 @@ def test_its_encoder_is_sent_once(auth: BearerAuth, api: Resource, mint: Mint) -
     assert [True, True] == [b"content" in seen.body for seen in api.seen]
 
 
-def test_its_base_url_session_is_authorised(auth: BearerAuth, api: Resource, mint: Mint) -> None:
+def test_its_base_url_session_is_authorised(auth: BearerAuth, api: Resource, mint: Issuer) -> None:
     """As any session, with the second request going to the same place."""
     from requests_toolbelt.sessions import BaseUrlSession
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import needs
 import pytest
+from support import needs
 
 from tokenkit.testing import LocalIdP
 

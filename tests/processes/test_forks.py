@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from forked import Child, Work, holding_lock, renewal_threads
+from support.forked import Child, Work, holding_lock, renewal_threads
 
 from tokenkit import (
     AuthenticationError,

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import daemons
 import pytest
+from support import daemons
 
 from tokenkit.testing import LocalIdP
 

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import needs
 import pytest
 import requests
-from daemons import free_port
+from support import needs
+from support.daemons import free_port
 
 import tokenkit
 from tokenkit.testing import LocalIdP

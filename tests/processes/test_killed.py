@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from scripted import ask, outcomes
-from steps import WatchedStorage
+from support.scripted import ask, outcomes
+from support.steps import WatchedStorage
 
 from tokenkit import Token, TokenFetchPipeline, TokenManager, TokenStorage
 from tokenkit.fetchers import RefreshTokenFetcher

@@ -5,8 +5,8 @@ import os
 import pickle
 from collections.abc import Iterator
 
-import forked
 import pytest
+from support import forked
 
 from tokenkit import ClientCredentialsFetcher, TokenManager
 from tokenkit.testing import LocalIdP

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import needs
-import oauth_servers
 import pytest
 import requests
-from fault_proxy import FaultProxy, fault_proxy
-from oauth_servers import OAuthServer
+from support import needs, oauth_servers
+from support.fault_proxy import FaultProxy, fault_proxy
+from support.oauth_servers import OAuthServer
 
 from tokenkit import BearerAuth, TokenManager
 from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher

@@ -4,11 +4,11 @@ import time
 import uuid
 from typing import Any
 
-import needs
 import pytest
 import requests
-from fault_proxy import fault_proxy
-from oauth_servers import OAuthServer
+from support import needs
+from support.fault_proxy import fault_proxy
+from support.oauth_servers import OAuthServer
 
 from tokenkit.errors import TokenEndpointError
 from tokenkit.fetchers import ClientCredentialsFetcher, JwtBearerFetcher

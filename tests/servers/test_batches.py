@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import requests
-from fault_proxy import FaultProxy
-from oauth_servers import RENEWED_AFTER, OAuthServer
+from support.fault_proxy import FaultProxy
+from support.oauth_servers import RENEWED_AFTER, OAuthServer
 
 from tokenkit import BearerAuth, Token, TokenManager
 from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher
-from tokenkit.testing._contract.crowds import in_threads
+from tokenkit.testing._contract.concurrency import in_threads
 
 pytestmark = pytest.mark.server
 

@@ -3,10 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import oauth_servers
 import pytest
-from fault_proxy import fault_proxy
-from oauth_servers import OAuthServer
+from support import oauth_servers
+from support.fault_proxy import fault_proxy
+from support.oauth_servers import OAuthServer
 
 from tokenkit.errors import TokenEndpointError
 from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher, RefreshTokenFetcher

@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 import pytest
-from fault_proxy import Fault, FaultProxy, fault_proxy
-from oauth_servers import OAuthServer
+from support.fault_proxy import Fault, FaultProxy, fault_proxy
+from support.oauth_servers import OAuthServer
 
 from tokenkit import TokenManager
 from tokenkit.errors import RenewalTimeoutError, TransportError

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import oauth_servers
 import pytest
 import requests
-from fault_proxy import fault_proxy
-from oauth_servers import SHORT, OAuthServer
+from support import oauth_servers
+from support.fault_proxy import fault_proxy
+from support.oauth_servers import SHORT, OAuthServer
 
 from tokenkit import TokenManager
 from tokenkit.errors import TokenEndpointError

@@ -4,12 +4,11 @@ import time
 import uuid
 from typing import Any
 
-import needs
-import oauth_servers
 import pytest
 import requests
-from fault_proxy import fault_proxy
-from oauth_servers import SHORT, USERS, OAuthServer
+from support import needs, oauth_servers
+from support.fault_proxy import fault_proxy
+from support.oauth_servers import SHORT, USERS, OAuthServer
 
 from tokenkit import TokenFetchPipeline
 from tokenkit.errors import MalformedResponseError, TokenEndpointError, TransportError

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_proxy import FaultProxy
-from oauth_servers import RENEWED_AFTER, USERS, OAuthServer
+from support.fault_proxy import FaultProxy
+from support.oauth_servers import RENEWED_AFTER, USERS, OAuthServer
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -9,15 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import daemons
-import needs
 import pytest
-from daemons import Daemon
-from secrets_shown import shown
+from support import daemons, needs
+from support.daemons import Daemon
+from support.secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage.codec import encode
-from tokenkit.testing._contract.crowds import in_child, in_threads
+from tokenkit.testing._contract.concurrency import in_child, in_threads
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import needs
 import pytest
+from support import needs
 
 PROJECT = Path(__file__).resolve().parents[2] / "examples" / "django_project"
 

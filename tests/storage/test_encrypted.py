@@ -7,8 +7,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import needs
 import pytest
+from support import needs
 
 from tokenkit.errors import ConfigurationError
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from secrets_shown import shown
+from support.secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage
-from tokenkit.storage._filelocks import _refuse_substitute
+from tokenkit.storage._locks.files import _refuse_substitute
 from tokenkit.storage._names import entry_name
-from tokenkit.testing._contract.crowds import in_child, killed_in_child
+from tokenkit.testing._contract.concurrency import in_child, killed_in_child
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 

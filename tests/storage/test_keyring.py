@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import needs
 import pytest
-from secrets_shown import shown
+from support import needs
+from support.secrets_shown import shown
 
 from tokenkit.errors import StorageError
 from tokenkit.testing.storage import StorageContract

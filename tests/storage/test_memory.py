@@ -3,7 +3,7 @@
 import pytest
 
 from tokenkit.storage import InMemoryTokenStorage
-from tokenkit.testing._contract.crowds import in_child
+from tokenkit.testing._contract.concurrency import in_child
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 

@@ -4,9 +4,9 @@ import concurrent.futures
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import needs
 import pytest
 import requests
+from support import needs
 
 from tokenkit.testing import LocalIdP
 

@@ -3,9 +3,9 @@
 import base64
 import itertools
 
-import needs
 import pytest
 import requests
+from support import needs
 
 from tokenkit.testing import LocalIdP
 

@@ -11,8 +11,8 @@ from typing import final
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
 from tokenkit.manager._attempts import Attempt, Attempts, Look
-from tokenkit.manager._thread import RenewalThread
 from tokenkit.manager._state import Holding
+from tokenkit.manager._thread import RenewalThread
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 

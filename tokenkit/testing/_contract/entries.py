@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tokenkit.contracts import TokenStorage
-from tokenkit.testing._contract.crowds import in_child, in_children, in_threads
+from tokenkit.testing._contract.concurrency import in_child, in_children, in_threads
 from tokenkit.tokens import Token
 
 __all__ = ["EntryContract"]

@@ -11,7 +11,7 @@ import pytest
 
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError, StorageLockTimeoutError
-from tokenkit.testing._contract.crowds import in_child, in_threads, killed_in_child
+from tokenkit.testing._contract.concurrency import in_child, in_threads, killed_in_child
 from tokenkit.testing._contract.entries import EntryContract
 from tokenkit.tokens import Token
 

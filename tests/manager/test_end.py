@@ -1,0 +1,255 @@
+"""The end of a manager: closed, dropped, or overtaken by the end of the program."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from support.scripted import PATIENCE, Harness, ScriptedSource, down
+
+from tokenkit import AuthenticationError, ClientCredentialsFetcher, RenewalStoppedError, TokenManager
+from tokenkit.testing import FakeClock, LocalIdP
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_stopped_manager_serves_what_it_holds(harness: Harness) -> None:
+    """The token is good until it expires, and then there is no other."""
+    first = harness.manager.get_token()
+    harness.parked()
+    harness.manager.stop()
+    harness.clock.advance(3500)
+    assert first is harness.manager.get_token()
+    harness.clock.advance(100)
+    with pytest.raises(RenewalStoppedError):
+        harness.manager.get_token()
+    assert 1 == harness.source.fetches
+
+
+def test_a_stopped_manager_starts_no_thread(harness: Harness) -> None:
+    """Asking it for a renewal, or for a token, is in vain."""
+    before = set(threading.enumerate())
+    harness.manager.stop()
+    harness.manager.request_renewal()
+    with pytest.raises(RenewalStoppedError):
+        harness.manager.force_refresh()
+    assert (set(), 0) == (set(threading.enumerate()) - before, harness.source.fetches)
+
+
+def test_closing_joins_the_thread(harness: Harness) -> None:
+    """After close() the thread has ended, and the source is closed; once more does no harm."""
+    harness.manager.get_token()
+    harness.manager.close()
+    assert (False, 1) == (harness.source.asked[0].thread.is_alive(), harness.source.closed)
+    harness.manager.close(grace=0)
+    harness.manager.close(grace=float("inf"))
+
+
+def test_closing_waits_for_a_renewal_under_way(harness: Harness) -> None:
+    """The grace is for the fetch: what it brings is still stored and held."""
+    gate = harness.source.hang()
+    harness.manager.request_renewal()
+    assert gate.reached()
+    threading.Timer(0.05, gate.release).start()
+    harness.manager.close(grace=PATIENCE)
+    assert "token-1" == harness.manager.current.access_token
+
+
+def test_closing_waits_no_longer_than_its_grace(harness: Harness) -> None:
+    """A fetch that hangs does not keep the program."""
+    gate = harness.source.hang()
+    harness.manager.request_renewal()
+    assert gate.reached()
+    began = time.monotonic()
+    harness.manager.close(grace=0.05)
+    assert (True, 1) == (time.monotonic() - began < 1, harness.source.closed)
+
+
+def test_a_with_block_closes() -> None:
+    """Also when it is left by an error."""
+    source = ScriptedSource(FakeClock())
+    with pytest.raises(KeyError), TokenManager(source, clock=source.clock) as manager:
+        raise KeyError
+    assert (1, source) == (source.closed, manager.source)
+
+
+def test_closing_revokes_if_asked(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """A source that can revoke is given the token held; its failure is logged."""
+    revoked = []
+    harness.source.revoke = revoked.append
+    token = harness.manager.get_token()
+    harness.manager.close()
+    assert [] == revoked
+    harness.manager.close(revoke=True)
+    assert [token] == revoked
+    harness.source.revoke = None.__getattribute__
+    harness.manager.close(revoke=True)
+    assert "could not revoke the token" in caplog.text
+
+
+def test_a_dropped_manager_ends_its_thread() -> None:
+    """The thread holds its manager weakly, and is woken when that is collected."""
+    source = ScriptedSource(FakeClock())
+    manager = TokenManager(source, clock=source.clock)
+    manager.get_token()
+    source.clock.wait_until_parked()
+    gone = weakref.ref(manager._engine)
+    del manager
+    gc.collect()
+    source.asked[0].thread.join(PATIENCE)
+    assert (False, None) == (source.asked[0].thread.is_alive(), gone())
+
+
+def test_a_manager_dropped_after_a_failure_is_collected_too() -> None:
+    """The error that it remembers holds nobody."""
+    source = ScriptedSource(FakeClock())
+    source.always = down()
+    manager = TokenManager(source, clock=source.clock)
+    with pytest.raises(AuthenticationError):
+        manager.get_token()
+    source.clock.wait_until_parked()
+    del manager
+    gc.collect()
+    source.asked[0].thread.join(PATIENCE)
+    assert not source.asked[0].thread.is_alive()
+
+
+MANY = """
+    import gc, threading, tracemalloc
+    from tokenkit import Token, TokenManager
+    from tokenkit.fetchers import CallableTokenFetcher
+
+    def use(count):
+        for _ in range(count):
+            manager = TokenManager(CallableTokenFetcher(lambda: Token("token"), name="one-of-many"))
+            manager.get_token()
+            assert threading.active_count() > 1  # it has a thread
+        del manager
+        gc.collect()
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread():
+                thread.join({patience})
+
+    use(50)
+    tracemalloc.start()
+    use(50)  # what is traced for the first time
+    remembered = tracemalloc.get_traced_memory()[0]
+    for _ in range(4):
+        use(250)
+    print(tracemalloc.get_traced_memory()[0] - remembered, threading.active_count())
+"""
+
+
+def test_a_thousand_managers_leave_nothing() -> None:
+    """Made, used and dropped, each with a thread, they leave no thread and no memory: not one manager in thirty."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", dedent(MANY).format(patience=PATIENCE)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=environ,  # coverage keeps a tracer for each thread there ever was
+    )
+    assert ("", 0) == (done.stderr, done.returncode)
+    grown, threads = map(int, done.stdout.split())
+    assert (True, 1) == (grown < 100_000, threads), grown
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_managers_leave_no_descriptor() -> None:
+    """Each has talked to its provider, and when it is dropped nothing is left of that."""
+    clients = {"client_id": "client", "client_secret": "secret"}
+    before = descriptors()
+    with LocalIdP() as idp:
+        managers = [TokenManager(ClientCredentialsFetcher(token_url=idp.token_url, **clients)) for _ in range(30)]
+        for manager in managers:
+            manager.get_token()
+        assert 30 == idp.connections
+        del manager, managers
+        gc.collect()
+        for thread in threading.enumerate():
+            if thread.name == "tokenkit client_credentials":
+                thread.join(PATIENCE)
+    assert descriptors() <= before  # the provider's own are closed by now, those of clients by nobody but them
+
+
+PROGRAM = """
+    import threading
+    from tokenkit import TokenManager, TokenProvider, Token
+
+    class Hanging(TokenProvider):
+        service_name = "hanging"
+        def fetch_token(self, context=None):
+            entered.set()
+            {hang}
+
+    entered = threading.Event()
+    manager = TokenManager(Hanging())
+    {use}
+    assert entered.wait(10)
+    print("ends", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hang", "use"),
+    [
+        ("threading.Event().wait()", "manager.request_renewal()"),
+        ("threading.Event().wait()", "threading.Thread(target=manager.get_token, daemon=True).start()"),
+        ("import time; time.sleep(0.05); raise ValueError", "manager.request_renewal()"),
+        ("return Token('t')", "manager.get_token()"),
+    ],
+)
+def test_a_program_ends_at_once_with_a_renewal_in_flight(hang: str, use: str) -> None:
+    """The interpreter exits within a second of the program's last line and prints nothing."""
+    program = dedent(PROGRAM).format(hang=hang, use=use)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert "ends\n" == process.stdout.readline()
+        began = time.monotonic()
+        rest = process.communicate(timeout=10)
+        took = time.monotonic() - began
+    assert (("", ""), 0, True) == (rest, process.returncode, took < 1)
+
+
+def test_a_token_can_be_had_while_the_interpreter_shuts_down() -> None:
+    """In an atexit handler, where no thread can be started, a caller leads."""
+    program = """
+        import atexit
+        from tokenkit import TokenManager, Token
+        from tokenkit.fetchers import CallableTokenFetcher
+        manager = TokenManager(CallableTokenFetcher(lambda: Token("late")))
+        class Last:
+            def __del__(self):
+                print(manager.get_token(5).access_token)
+        atexit.register(lambda: print(manager.get_token(5).access_token))
+        last = Last()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(program)], capture_output=True, text=True, timeout=20, env={**os.environ}
+    )
+    assert ("late\nlate\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+def test_dropping_many_at_once_while_they_renew(make_harness: Callable[..., Harness]) -> None:
+    """A manager dropped in the midst of a fetch is collected when that comes back, and its thread ends."""
+    source = ScriptedSource(FakeClock())
+    gate = source.hang()
+    manager = TokenManager(source, clock=source.clock)
+    manager.request_renewal()
+    assert gate.reached()
+    del manager
+    gc.collect()
+    gate.release()
+    source.asked[0].thread.join(PATIENCE)
+    assert not source.asked[0].thread.is_alive()

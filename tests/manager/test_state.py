@@ -1,0 +1,162 @@
+"""What a manager holds: deadlines, back-off, and the strikes of tokens rejected young; without lock or thread."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from support.scripted import STEADY, down
+
+from tokenkit import RefreshPolicy, Token, TokenEndpointError
+from tokenkit.manager._state import Holding
+from tokenkit.testing import FakeClock
+
+HOUR = 3600.0
+
+
+class Held:
+    """A holding and its clock."""
+
+    def __init__(self, policy: RefreshPolicy = STEADY) -> None:
+        self.clock = FakeClock()
+        self.holding = Holding(policy, self.clock)
+
+    @property
+    def now(self) -> float:
+        return self.clock.monotonic()
+
+    def token(self, name: str = "token", lifetime: float | None = HOUR, age: float = 0) -> Token:
+        issued = datetime.fromtimestamp(self.clock.time() - age, timezone.utc)
+        return Token(
+            name, issued_at=issued, expires_at=None if lifetime is None else issued + timedelta(seconds=lifetime)
+        )
+
+    def publish(self, name: str = "token", *, adopted: bool = False, **facts: float) -> Token:
+        token = self.token(name, **facts)
+        self.holding.publish(token, self.now, adopted=adopted)
+        return token
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
+
+
+def test_nothing_at_first(held: Held) -> None:
+    """There is no token, one is wanted, and nobody asks the thread to fetch it."""
+    assert (None, True) == (held.holding.usable(held.now), held.holding.is_wanted(held.now))
+    assert (float("inf"), float("inf")) == (held.holding.renew_at(), held.holding.poll_at)
+
+
+def test_deadlines_count_from_the_landing(held: Held) -> None:
+    """Due at nine tenths of the lifetime, expired ten seconds before its end, on the monotonic clock."""
+    held.publish()
+    snapshot = held.holding.snapshot
+    assert (0.9 * HOUR, HOUR - 10) == pytest.approx((snapshot.due_at - held.now, snapshot.expired_at - held.now))
+    assert (snapshot, None) == (held.holding.usable(held.now), held.holding.usable(snapshot.expired_at))
+
+
+def test_jitter_draws_the_moment_forward() -> None:
+    """Of many managers with the same token none is due at the same time."""
+    due = set()
+    for _ in range(50):
+        held = Held(RefreshPolicy())
+        held.publish()
+        due.add(held.holding.snapshot.due_at - held.now)
+    assert (50, True) == (len(due), all(0.8 * HOUR <= one <= 0.9 * HOUR for one in due))
+
+
+@pytest.mark.parametrize("lifetime", [0.001, 0.5, 1, 10, 100, HOUR])
+@pytest.mark.parametrize("left", [1, 0.5, 0.01, 0.0001])
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_token_is_due_before_it_expires(lifetime: float, left: float, adopted: bool) -> None:
+    """Whatever its lifetime and age, nobody is told to use it longer than it lives."""
+    held = Held(RefreshPolicy(jitter=0, min_renewal_interval=60))
+    held.publish(adopted=adopted, lifetime=lifetime, age=lifetime * (1 - left))
+    snapshot = held.holding.snapshot
+    assert snapshot.due_at <= snapshot.expired_at <= held.now + lifetime * left + 1e-6
+
+
+def test_failures_back_off_and_a_token_forgives(held: Held) -> None:
+    """Each failure delays the next attempt; what is held stays, and the next token clears the slate."""
+    held.publish()
+    held.holding.fail(down(retry_after=7), held.now)
+    held.holding.wanted = True
+    assert (7, True) == (held.holding.renew_at() - held.now, held.holding.usable(held.now) is not None)
+    held.publish("another")
+    assert (None, False) == (held.holding.failure, held.holding.wanted)
+    assert held.holding.renew_at() == held.holding.snapshot.due_at
+
+
+def test_a_failure_without_an_error_backs_off_too(held: Held) -> None:
+    """An attempt that brought neither token nor error counts as failed."""
+    held.holding.fail(None, held.now)
+    assert (True, None) == (held.holding.retry_at >= held.now, held.holding.failure)
+
+
+def test_a_permanent_refusal_delays_the_due_token(held: Held) -> None:
+    """The thread comes back when the back-off is over, not when the token is due."""
+    held.publish()
+    held.clock.advance(0.9 * HOUR)
+    held.holding.fail(TokenEndpointError("no"), held.now)
+    assert 60 == held.holding.renew_at() - held.now
+
+
+@pytest.mark.parametrize(("age", "better"), [(-1, True), (0, False), (1, False)])
+def test_only_a_newer_token_improves(held: Held, age: float, better: bool) -> None:
+    """A late result, or a find in the storage, counts if it was issued later."""
+    held.publish()
+    assert better == held.holding.improve(held.token("late", age=age), held.now, adopted=True)
+    assert ("late" if better else "token") == held.holding.snapshot.token.access_token
+
+
+def test_any_token_improves_nothing(held: Held) -> None:
+    """Where none is held a late one will do, but not the rejected one."""
+    rejected = held.publish()
+    held.holding.give_up(rejected, held.now, counted=False)
+    assert not held.holding.improve(rejected, held.now, adopted=True)
+    assert held.holding.improve(held.token("older", age=5), held.now, adopted=True)
+
+
+def test_giving_up_tells_what_it_did(held: Held) -> None:
+    """True where the token is dropped, None where another is held, False where it is too young."""
+    first = held.publish("first")
+    assert held.holding.give_up(held.token("other"), held.now, counted=True) is None
+    assert held.holding.give_up(first, held.now, counted=True) is True
+    assert (first, first) == (held.holding.known, held.holding.rejected)
+    assert held.holding.give_up(first, held.now, counted=True) is None
+    second = held.publish("second")
+    assert held.holding.give_up(second, held.now, counted=True) is False
+    assert held.holding.give_up(second, held.now, counted=True, trusted=True) is True
+    assert (second, second) == (held.holding.known, held.holding.rejected)
+
+
+def test_strikes_double_the_interval(held: Held) -> None:
+    """Each token rejected young doubles what the next must live, up to a minute; one that was not resets it."""
+    held.holding.give_up(held.publish(), held.now, counted=True)
+    for interval in (1, 2, 4, 8, 16, 32, 60, 60):
+        held.publish()
+        held.clock.advance(interval - 0.001)
+        assert held.holding.give_up(None, held.now, counted=True) is False
+        held.clock.advance(0.001)
+        assert (True, True) == (held.holding.storm, held.holding.give_up(None, held.now, counted=True))
+    held.publish()
+    held.clock.advance(60)
+    held.holding.give_up(None, held.now, counted=True)
+    held.publish()
+    assert not held.holding.storm
+
+
+def test_a_token_found_at_the_start_may_count_as_due() -> None:
+    """One with less than initial_safety_margin left is due at once, the first one only."""
+    held = Held(RefreshPolicy(jitter=0, initial_safety_margin=600))
+    held.publish(adopted=True, age=HOUR - 599)
+    assert held.holding.snapshot.due_at <= held.now
+    held.publish(adopted=True, age=HOUR - 599)
+    assert held.holding.snapshot.due_at > held.now
+
+
+@pytest.mark.parametrize(("poll", "expected"), [(300, 300), (0, float("inf"))])
+def test_when_to_look_into_the_storage(poll: float, expected: float) -> None:
+    """After each token anew; never, where the policy says 0."""
+    held = Held(RefreshPolicy(storage_poll=poll))
+    held.publish()
+    assert expected == held.holding.poll_at - held.now
