@@ -1,235 +1,218 @@
-"""The tree tells the truth: a module imports only from the floors below its own."""
+"""The tree is the architecture: one test a rule, each of which names every module that breaks it."""
 
 import ast
 import sys
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
-import pytest
-from support import package_source
+from support.package_source import ROOT, Module, modules
 
-FLOORS = {
-    1: ["errors", "tokens", "clock", "_forks"],
-    2: ["policy", "options", "events", "codec", "contracts"],
-    3: ["fetchers", "storage"],
-    4: [
-        *["_asking", "_blueprint", "_checks", "_environment", "_execution", "_flights", "_holding"],
-        *["_renewal", "_schedule", "_schema", "_shared", "_source", "_steps"],
-    ],
-    5: ["pipeline", "_engine", "manager"],
-    6: [
-        "_acceptance",
-        "_arguments",
-        "_origins",
-        "_challenges",
-        "_resend",
-        "_hook",
-        "_redirects",
-        "_deferred",
-        "_deadlines",
-        "auth",
-        "session",
-    ],
-    7: ["_toml", "config", "contrib", "cli", "testing"],
-    8: [""],
-}
-FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
-
-# What a module may import on its own floor, besides the private parts of its own folder.
-BESIDE = {
-    "tokens": ["errors"],
-    "fetchers.oauth2": ["fetchers.http", "fetchers.grant"],
-    "fetchers._configured": ["fetchers.http"],
-    "fetchers.local": ["fetchers.command", "fetchers.stored"],
-    "_blueprint": ["_schema"],
-    "_environment": ["_blueprint", "_schema"],
-    "_source": ["_asking", "_shared"],
-    "_execution": ["_asking", "_flights", "_shared", "_steps"],
-    "manager": ["_engine"],
-    "_holding": ["_asking", "_shared"],
-    "_schedule": ["_holding", "_renewal"],
-    "_hook": ["_resend"],
-    "_redirects": ["_hook"],
-    "_deferred": ["_hook"],
-    "auth": ["_acceptance", "_arguments", "_origins", "_challenges", "_resend", "_hook", "_redirects"],
-    "session": ["auth", "_arguments", "_deadlines", "_deferred", "_origins", "_redirects"],
-    "config": ["_toml"],
-    "cli": ["_toml", "config"],
-}
-OPTIONAL = {
-    "cryptography",
-    "django",
-    "jwt",
-    "keyring",
-    "opentelemetry",
-    "prometheus_client",
-    "redis",
-    "tomli",
-}
-# The packages beyond the standard library that a floor may import. Floors left out: none.
+# Bottom first. Floors 1 and 2 are what everybody stands on; floor 3 are the edges, which know none of each other.
+FLOORS = [
+    {"errors", "tokens", "clock", "policy", "options", "events", "contracts"}
+    | {"_checks", "_per_process", "_guard", "_token_answers"},
+    {"_net", "_secrecy", "secrets", "_refresh_thread"},
+    {"fetchers", "storage"},
+    {"_sources"},
+    {"pipeline", "manager"},
+    {"auth"},
+    {"config", "cli", "contrib", "testing"},
+    {"", "__main__"},
+]
+EDGES = FLOORS[2]
+TO_COME = {"_guard", "_token_answers", "_refresh_thread", "secrets"}  # what the tree does not have yet
+SHARED = {"_net", "_secrecy", "_sources"}  # private packages that are there for all
+OPTIONAL = {"cryptography", "django", "jwt", "keyring", "opentelemetry", "prometheus_client", "redis", "tomli"}
+# The packages beyond the standard library that a room may import. Rooms left out: none.
 FOREIGN = {
-    3: {"requests", "urllib3", "filelock"} | OPTIONAL,
-    6: {"requests", "urllib3"},
-    7: {"requests", "urllib3", "pytest", "tomllib"} | OPTIONAL,
+    "errors": {"requests"},
+    "_net": {"requests", "urllib3"},
+    "_secrecy": {"requests"} | OPTIONAL,
+    "fetchers": {"requests", "urllib3"} | OPTIONAL,
+    "storage": {"filelock"} | OPTIONAL,
+    "auth": {"requests", "urllib3"},
+    "config": {"tomli"},
+    "contrib": OPTIONAL,
+    "testing": {"requests", "pytest"} | OPTIONAL,
 }
-MODULES = package_source.modules()
-NAMES = {module.name for module in MODULES}
-IDS = [module.name or "tokenkit" for module in MODULES]
-TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
-
-each_module = pytest.mark.parametrize("module", MODULES, ids=IDS)
-each_test_file = pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-
-
-def floor(name: str) -> int:
-    return FLOOR_OF[name.split(".")[0]]
-
-
-def inner_imports(module: package_source.Module) -> Iterator[str]:
-    """Yield what *module* imports of the package, each as the longest name that is a module."""
-    for dotted, _ in module.imports():
-        top, *parts = dotted.split(".")
-        if top == "tokenkit":
-            tries = (".".join(parts[:length]) for length in range(len(parts), -1, -1))
-            yield next(name for name in tries if name in NAMES)
-
-
-def may_import(importer: package_source.Module, name: str) -> bool:
-    folder, _, leaf = name.rpartition(".")
-    own = importer.name if importer.is_package else importer.name.rpartition(".")[0]
-    if own and own.split(".")[0] == name.split(".")[0]:
-        facade, testing = importer.is_package, own.startswith("testing")
-        private = leaf.startswith("_") and folder == own
-        return facade or testing or private or name in BESIDE.get(importer.name, [])
-    return floor(name) < floor(importer.name) or name in BESIDE.get(importer.name, [])
-
-
-@each_module
-def test_a_module_has_a_floor(module: package_source.Module) -> None:
-    """A new module is put on a floor before anything else."""
-    assert module.name.split(".")[0] in FLOOR_OF
-
-
-@each_module
-def test_a_module_imports_only_from_lower_floors(module: package_source.Module) -> None:
-    """On its own floor it imports only what it is declared to stand on."""
-    wrong = {name for name in inner_imports(module) if not may_import(module, name)}
-    assert set() == wrong
-
-
-@each_module
-def test_the_package_never_imports_its_testing_kit(module: package_source.Module) -> None:
-    """The kit is shipped for users' tests; only its own modules know it."""
-    if not module.name.startswith("testing"):
-        assert [] == [name for name in inner_imports(module) if name.startswith("testing")]
-
-
-@each_module
-def test_a_floor_imports_only_its_foreign_packages(module: package_source.Module) -> None:
-    """Values and rules need the standard library alone; errors.py also knows requests.exceptions."""
-    dotted = {name for name, _ in module.imports() if not (knows_errors(module) and is_error(name))}
-    foreign = {name.split(".")[0] for name in dotted} - sys.stdlib_module_names - {"tokenkit"}
-    assert set() == foreign - FOREIGN.get(floor(module.name), set())
-
-
-def knows_errors(module: package_source.Module) -> bool:
-    """The tree of errors hangs below RequestException; floors 4 and 5 meet what foreign fetchers raise."""
-    return module.name == "errors" or floor(module.name) in {4, 5}
-
-
-def is_error(dotted: str) -> bool:
-    return dotted.startswith("requests.exceptions.")
-
-
-@pytest.mark.parametrize("module", [m for m in MODULES if FLOOR_OF.get(m.name.split(".")[0]) == 2])
-def test_rules_have_no_threads_and_no_sockets(module: package_source.Module) -> None:
-    """Floor 2 decides and declares; it neither waits nor talks."""
-    roots = {dotted.split(".")[0] for dotted, _ in module.imports()}
-    assert set() == roots & {"threading", "socket", "ssl", "subprocess", "http", "queue", "time"}
-
-
 # A token judged without `now` asks the wall at that moment: it is a value, and has no clock to be given.
 READS_TIME = {"clock", "tokens"}
 NOW = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+WAITS_OR_TALKS = {"threading", "socket", "ssl", "subprocess", "http", "queue", "time"}
+THREADED = {"_guard", "_per_process", "clock"}  # of floor 1: each is about threads
+MOST_LINES = 300
+LONGER: dict[str, str] = {}  # a module of more lines, and why it is one idea all the same
+LONGEST_BODY = 40
+
+MODULES = modules()
+NAMES = {module.name for module in MODULES}
+TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if not m.name.startswith("testing")], ids=lambda m: m.name)
-def test_only_the_clock_reads_time(module: package_source.Module) -> None:
+def floor(name: str) -> int:
+    room = name.split(".")[0]
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def imports() -> list[tuple[Module, str]]:
+    """Every import of one module of the package by another."""
+    return [(module, name) for module in MODULES for name in sorted(module.imported_modules(NAMES))]
+
+
+def told(found: list[tuple[Module, str]]) -> list[str]:
+    return [f"{module.name or 'tokenkit'} imports {name}" for module, name in found]
+
+
+def test_the_tree_has_the_rooms_of_the_design() -> None:
+    """What lies in the package's folder has its floor here, and nothing here is missing there."""
+    assert {module.room for module in MODULES} == set().union(*FLOORS) - TO_COME
+
+
+def test_imports_lead_down() -> None:
+    """A module imports from lower floors, or from its own."""
+    assert [] == told([(module, name) for module, name in imports() if floor(name) > floor(module.name)])
+
+
+def test_an_edge_knows_no_other_edge() -> None:
+    """Each owns one kind of side effect: a fetcher knows no storage and a storage no fetcher."""
+    crossing = [(m, name) for m, name in imports() if m.room in EDGES and name.split(".")[0] in EDGES - {m.room}]
+    assert [] == told(crossing)
+
+
+def test_there_is_no_circle() -> None:
+    """Modules can be put in an order in which each stands on earlier ones only."""
+    stands_on = {module.name: module.imported_modules(NAMES) for module in MODULES}
+    while ready := {name for name, below in stands_on.items() if not below}:
+        stands_on = {name: below - ready for name, below in stands_on.items() if name not in ready}
+    assert {} == stands_on
+
+
+def private_part(name: str) -> str:
+    """The innermost private package or module in *name* that is not shared, or ''."""
+    parts = name.split(".")
+    for length in range(len(parts), 1, -1):
+        if parts[length - 1].startswith("_"):
+            return ".".join(parts[:length])
+    return ""
+
+
+def test_private_parts_are_their_packages_own() -> None:
+    """What begins with an underscore is imported inside the package that it lies in, at any depth, and nowhere else."""
+    wrong = []
+    for module, name in imports():
+        part = private_part(name)
+        home = part.rpartition(".")[0]
+        inside = module.name == home or module.name.startswith(f"{home}.")
+        if part and module.room != "cli" and name.split(".")[0] not in SHARED and not inside:
+            wrong.append((module, name))
+    assert [] == told(wrong)
+
+
+def test_the_package_never_imports_its_testing_kit() -> None:
+    """The kit is shipped for users' tests; only its own modules know it."""
+    assert [] == told([(m, name) for m, name in imports() if name.startswith("testing") and m.room != "testing"])
+
+
+def test_a_room_imports_only_its_foreign_packages() -> None:
+    """Values and rules need the standard library alone; errors.py also knows requests' exceptions."""
+    known = sys.stdlib_module_names | {"tokenkit", "__future__"}
+    wrong = []
+    for module in MODULES:
+        roots = {dotted.split(".")[0] for dotted, _ in module.imports()}
+        wrong += [(module, root) for root in roots - known - FOREIGN.get(module.room, set())]
+    assert [] == told(wrong)
+
+
+def test_values_and_rules_neither_wait_nor_talk() -> None:
+    """Floor 1 decides and declares, but for what is about threads or time itself."""
+    wrong = []
+    for module in MODULES:
+        if floor(module.name) == 0 and module.name not in THREADED | READS_TIME:
+            roots = {dotted.split(".")[0] for dotted, _ in module.imports()}
+            wrong += [(module, root) for root in roots & WAITS_OR_TALKS]
+    assert [] == told(wrong)
+
+
+def test_only_the_clock_reads_time() -> None:
     """Whoever waits or measures is given a Clock."""
-    imported = {dotted for dotted, _ in module.imports() if dotted.split(".")[0] == "time"}
-    attributes = [ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)]
-    named = {".".join(dotted.split(".")[-2:]) for dotted in attributes}
-    assert module.name in READS_TIME or set() == imported | (named & NOW)
+    reading = set()
+    for module in MODULES:
+        attributes = [ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)]
+        named = {".".join(dotted.split(".")[-2:]) for dotted in attributes}
+        if named & NOW or any(dotted.split(".")[0] == "time" for dotted, _ in module.imports()):
+            reading.add(module.name)
+    assert READS_TIME == {name for name in reading if not name.startswith("testing")}
 
 
-def test_what_reads_time_does_so() -> None:
-    """No module is excused that has no use for it."""
-    assert {m.name for m in MODULES for dotted, _ in m.imports() if dotted == "time"} >= READS_TIME
+def test_a_package_has_one_logger() -> None:
+    """It is made once a module, at its top, under a public package's name, so that users know what to switch."""
+    public = {f'"tokenkit.{module.name}"' for module in MODULES if module.is_package and module.is_public}
+    wrong = []
+    for module in MODULES:
+        calls = [ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+        made = [call for call in calls if "getLogger(" in call]
+        at_top = [ast.unparse(node) for node in module.tree.body if isinstance(node, ast.Assign)]
+        allowed = {f"logging.getLogger({name})".replace('"', "'") for name in public | {'"tokenkit"'}}
+        if made and not (len(made) == 1 and made[0] in allowed and f"logger = {made[0]}" in at_top):
+            wrong.append((module, made))
+    assert [] == wrong
 
 
-@each_module
-def test_a_module_has_one_logger(module: package_source.Module) -> None:
-    """It is made once, at the top, under the module's own name, so that users can switch each one on or off."""
-    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
-    made = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith("getLogger")]
-    assert made in ([], ["logging.getLogger(__name__)"])
-    at_top = [ast.unparse(node) for node in module.tree.body if isinstance(node, ast.Assign)]
-    assert [f"logger = {one}" for one in made] == [one for one in at_top if "getLogger" in one]
+def test_no_block_hides_an_import_from_the_runtime() -> None:
+    """A TYPE_CHECKING block would hide a circle."""
+    hiding = [module.name for module in MODULES if "TYPE_CHECKING" in module.path.read_text(encoding="utf-8")]
+    assert [] == hiding
 
 
-@each_module
-def test_no_block_hides_an_import_from_the_runtime(module: package_source.Module) -> None:
-    """A TYPE_CHECKING block would hide a cycle between floors."""
-    names = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
-    assert "TYPE_CHECKING" not in names | {dotted.split(".")[-1] for dotted, _ in module.imports()}
-
-
-@each_module
-def test_only_optional_packages_are_imported_in_functions(module: package_source.Module) -> None:
+def test_only_optional_packages_are_imported_in_functions() -> None:
     """Everything else stands at the top, where a reader looks for it."""
-    functions = [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)]
-    within = {id(inner) for function in functions for inner in ast.walk(function)}
-    late = {name.split(".")[0] for name, statement in module.imports() if id(statement) in within}
-    assert set() == late - OPTIONAL
+    wrong = []
+    for module in MODULES:
+        within = {id(inner) for function in module.functions() for inner in ast.walk(function)}
+        late = {name.split(".")[0] for name, statement in module.imports() if id(statement) in within}
+        wrong += [(module, name) for name in late - OPTIONAL]
+    assert [] == told(wrong)
 
 
-@each_module
-def test_a_module_is_read_in_one_sitting(module: package_source.Module) -> None:
-    """A module has at most 300 lines, and a function's body at most 40."""
-    assert len(module.path.read_text(encoding="utf-8").splitlines()) <= 300
-    functions = [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef)]
-    assert [] == [function.name for function in functions if _body_length(function) > 40]
+def test_a_module_is_read_in_one_sitting() -> None:
+    """It has at most 300 lines, or its reason to have more."""
+    long = {module.name for module in MODULES if module.lines > MOST_LINES}
+    assert long == set(LONGER)
 
 
-def _body_length(function: ast.FunctionDef) -> int:
-    first = function.body[0]
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    body = function.body[1:] if documented else function.body
-    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+def test_a_function_is_seen_at_a_glance() -> None:
+    """Its body has at most 40 lines."""
+    long = [(m.name, one.name) for m in MODULES for one in m.functions() if body_length(one) > LONGEST_BODY]
+    assert [] == long
 
 
-@each_test_file
-def test_a_test_states_its_fact(path: Path) -> None:
+def body_length(function: ast.FunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_a_test_states_its_fact() -> None:
     """The docstring of each test says what is true of the package."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    tests = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
-    assert [] == [test.name for test in tests if not ast.get_docstring(test)]
+    silent = []
+    for path in TESTS:
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        tests = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+        silent += [f"{path.name}::{test.name}" for test in tests if not ast.get_docstring(test)]
+    assert [] == silent
 
 
 # The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
 SLEEPS = {
-    "fetchers/test_oauth2.py": (2, "a server that takes its time"),
+    "fetchers/oauth2/test_grants.py": (2, "a server that takes its time"),
+    "manager/test_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),
     "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
     "processes/herd.py": (1, "a client at work"),
     "processes/test_hosts.py": (4, "another program's start, a user who reads, idle time of the host"),
     "servers/sharing.py": (1, "a client at work"),
     "servers/test_batches.py": (1, "a client at work"),
-    "shared/daemons.py": (1, "another program's start"),
-    "shared/forked.py": (1, "for threads that have asked for the interpreter's own lock"),
-    "shared/programs.py": (1, "another program's start"),
     "storage/test_redis.py": (1, "another program's start"),
-    "test_manager_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),
+    "support/daemons.py": (1, "another program's start"),
+    "support/forked.py": (1, "for threads that have asked for the interpreter's own lock"),
+    "support/programs.py": (1, "another program's start"),
 }
 
 
@@ -245,6 +228,9 @@ def test_no_test_sleeps_until_a_thread_is_there() -> None:
     assert found == {name: count for name, (count, _) in SLEEPS.items()}
 
 
-def test_floors_are_numbered_without_a_gap() -> None:
-    """The floors of this file are those of the design, bottom first."""
-    assert all(upper == lower + 1 for lower, upper in pairwise(FLOORS))
+def test_the_folder_shows_the_rooms_and_nothing_else() -> None:
+    """What is neither a room nor the package's own face is out of place."""
+    own = {"__init__.py", "__init__.pyi", "__main__.py", "py.typed", "__pycache__"}
+    rooms = set().union(*FLOORS)
+    strays = {path.name for path in ROOT.iterdir()} - own - rooms - {f"{room}.py" for room in rooms}
+    assert set() == strays

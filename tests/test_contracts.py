@@ -105,7 +105,7 @@ def test_fetch_error_is_logged_by_its_type(caplog: pytest.LogCaptureFixture) -> 
     """By default a fetcher logs the type of its failure and nothing of its text."""
     caplog.set_level(logging.DEBUG)
     _Fetcher().on_fetch_error(ValueError("s3cr3t"), FetchContext({"device": TOKEN}))
-    assert [("tokenkit.contracts", logging.DEBUG, "fetcher app failed: ValueError")] == caplog.record_tuples
+    assert [("tokenkit", logging.DEBUG, "fetcher app failed: ValueError")] == caplog.record_tuples
 
 
 def test_provider_defaults() -> None:

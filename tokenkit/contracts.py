@@ -16,7 +16,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["FetchContext", "TokenFetcher", "TokenProvider", "TokenStorage", "takes_context"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit")
 
 
 @final

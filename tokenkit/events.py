@@ -11,7 +11,7 @@ from tokenkit.errors import ConfigurationError
 
 __all__ = ["Announcer", "TokenEvent", "TokenListener"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit")
 
 
 @final

@@ -20,7 +20,7 @@ __all__ = [
     "FetchOptions",
 ]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit")
 
 _N = TypeVar("_N", int, float)
 

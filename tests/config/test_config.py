@@ -14,7 +14,7 @@ import tokenkit
 from tokenkit import ConfigurationError, RefreshPolicy, TokenManager, from_config, from_env
 from tokenkit.config._environment import table_of_environment
 from tokenkit.config._parts import Blueprint, blueprint
-from tokenkit.config._schema import Place
+from tokenkit.config._schema import Location
 from tokenkit.errors import AuthenticationError
 from tokenkit.fetchers import (
     BodyTokenFetcher,
@@ -58,7 +58,7 @@ def built(**table: Any) -> TokenManager:
 
 def parts(**table: Any) -> Blueprint:
     """Return what a manager is made of."""
-    return blueprint(table, Place("orders"))
+    return blueprint(table, Location("orders"))
 
 
 def refusal(**table: Any) -> str:

@@ -16,9 +16,9 @@ EVENTS |= {"cache_invalidate"}
 @pytest.mark.parametrize("hits", [False, True])
 def test_all_events_are_logged(local_idp: LocalIdP, caplog: pytest.LogCaptureFixture, hits: bool) -> None:
     """Each of the eight events is a line; hits only where they were asked for."""
-    caplog.set_level(logging.DEBUG, "tokenkit.contrib.logging")
+    caplog.set_level(logging.DEBUG, "tokenkit.contrib")
     event_log.live(local_idp, LoggingListener(hits=hits))
-    records = [record for record in caplog.records if record.name == "tokenkit.contrib.logging"]
+    records = [record for record in caplog.records if record.name == "tokenkit.contrib"]
     assert EVENTS | ({"cache_hit"} if hits else set()) == {record.token_event for record in records}
     assert {event_log.SERVICE} == {record.service_name for record in records}
 
@@ -33,7 +33,7 @@ def test_no_secret_is_logged(local_idp: LocalIdP, caplog: pytest.LogCaptureFixtu
 
 def test_a_line_reads_well(caplog: pytest.LogCaptureFixture) -> None:
     """It says whose token, what happened, how it ended, how long it took, and where."""
-    caplog.set_level(logging.DEBUG, "tokenkit.contrib.logging")
+    caplog.set_level(logging.DEBUG, "tokenkit.contrib")
     LoggingListener().token_refresh(TokenEvent("billing", "success", 0.25, background=True))
     LoggingListener().cache_miss(TokenEvent("billing", "absent"))
     wanted = ["billing: token_refresh success, 0.250 s in the background", "billing: cache_miss absent"]

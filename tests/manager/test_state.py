@@ -6,7 +6,7 @@ import pytest
 from support.scripted import STEADY, down
 
 from tokenkit import RefreshPolicy, Token, TokenEndpointError
-from tokenkit.manager._state import Holding
+from tokenkit.manager._state import TokenState
 from tokenkit.testing import FakeClock
 
 HOUR = 3600.0
@@ -17,7 +17,7 @@ class Held:
 
     def __init__(self, policy: RefreshPolicy = STEADY) -> None:
         self.clock = FakeClock()
-        self.holding = Holding(policy, self.clock)
+        self.holding = TokenState(policy, self.clock)
 
     @property
     def now(self) -> float:

@@ -13,7 +13,7 @@ from support.scripted import PATIENCE, Gate, ask, outcomes
 
 from tokenkit import Token
 from tokenkit.clock import SystemClock
-from tokenkit.pipeline._single_flight import Flights
+from tokenkit.pipeline._single_flight import SingleFlight
 from tokenkit.testing import FakeClock
 from tokenkit.testing._contract.concurrency import in_child
 
@@ -44,8 +44,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def flights(clock: FakeClock) -> Flights:
-    return Flights(clock)
+def flights(clock: FakeClock) -> SingleFlight:
+    return SingleFlight(clock)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def source() -> Source:
     return source
 
 
-def start(flights: Flights, source: Source, clock: FakeClock, *, good: bool = True, patience: float = 9) -> Any:
+def start(flights: SingleFlight, source: Source, clock: FakeClock, *, good: bool = True, patience: float = 9) -> Any:
     """Have CROWD threads join one flight; return when one of them fetches and the others wait."""
     gate = source.gate
     assert gate is not None
@@ -65,14 +65,14 @@ def start(flights: Flights, source: Source, clock: FakeClock, *, good: bool = Tr
     return futures, gate
 
 
-def test_those_who_wait_get_what_landed(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_those_who_wait_get_what_landed(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """Eight threads cost one fetch."""
     futures, gate = start(flights, source, clock)
     gate.release()
     assert (["token-1"] * CROWD, 1) == (outcomes(futures), source.fetches)
 
 
-def test_whoever_comes_later_fetches(flights: Flights) -> None:
+def test_whoever_comes_later_fetches(flights: SingleFlight) -> None:
     """What landed before a thread came is not its to have, even while others still use the flight."""
     source = Source()
 
@@ -83,7 +83,7 @@ def test_whoever_comes_later_fetches(flights: Flights) -> None:
     assert "token-1,token-2" == flights.join("key", fetch_twice_within, lambda _: True, patience=0).access_token
 
 
-def test_what_is_no_good_is_fetched_in_turn(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_what_is_no_good_is_fetched_in_turn(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """A thread that may not use what landed fetches itself, while the others wait for that."""
     futures, gate = start(flights, source, clock, good=False)
     gate.release()
@@ -91,7 +91,7 @@ def test_what_is_no_good_is_fetched_in_turn(flights: Flights, source: Source, cl
     assert CROWD == source.fetches
 
 
-def test_a_failure_leaves_the_next_its_turn(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_a_failure_leaves_the_next_its_turn(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """It is raised in the thread that fetched; of the others one fetches for all."""
     futures, gate = start(flights, source, clock)
     gate.release(ZeroDivisionError("no"))
@@ -102,7 +102,7 @@ def test_a_failure_leaves_the_next_its_turn(flights: Flights, source: Source, cl
     assert 2 == source.fetches
 
 
-def test_patience_ends(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_patience_ends(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """Whoever waited long enough fetches beside the one that hangs."""
     futures, gate = start(flights, source, clock)
     clock.advance(10)
@@ -112,7 +112,7 @@ def test_patience_ends(flights: Flights, source: Source, clock: FakeClock) -> No
     assert len(set(outcomes(futures))) == source.fetches
 
 
-def test_two_keys_do_not_wait_for_each_other(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_two_keys_do_not_wait_for_each_other(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """Each has a flight of its own."""
     futures, gate = start(flights, source, clock)
     assert "token-2" == flights.join("other", source, lambda _: True, patience=0).access_token
@@ -120,7 +120,7 @@ def test_two_keys_do_not_wait_for_each_other(flights: Flights, source: Source, c
     outcomes(futures)
 
 
-def test_nothing_is_kept(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_nothing_is_kept(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """When the last thread has left there is no flight, and no token."""
     futures, gate = start(flights, source, clock)
     gate.release()
@@ -128,7 +128,7 @@ def test_nothing_is_kept(flights: Flights, source: Source, clock: FakeClock) -> 
     assert {} == flights._tables.get().flights
 
 
-def test_a_child_starts_without_flights(flights: Flights, source: Source, clock: FakeClock) -> None:
+def test_a_child_starts_without_flights(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
     """One that was under way when the process forked is not waited for in the child."""
     futures, gate = start(flights, source, clock)
     assert in_child(lambda: "token-2" == flights.join("key", source, lambda _: True, patience=99).access_token)
@@ -136,7 +136,7 @@ def test_a_child_starts_without_flights(flights: Flights, source: Source, clock:
     outcomes(futures)
 
 
-def test_a_fetch_that_forks_ends_in_both(flights: Flights) -> None:
+def test_a_fetch_that_forks_ends_in_both(flights: SingleFlight) -> None:
     """The child leaves alone what its parent entered."""
 
     def fork() -> Token:
@@ -148,6 +148,6 @@ def test_a_fetch_that_forks_ends_in_both(flights: Flights) -> None:
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_a_copy_has_flights_of_its_own(twin: Callable[[Any], Any]) -> None:
     """A lock is neither copied nor pickled."""
-    flights = Flights(SystemClock())
+    flights = SingleFlight(SystemClock())
     flights.join("key", lambda: Token("t"), lambda _: True, patience=0)
     assert "u" == twin(flights).join("key", lambda: Token("u"), lambda _: True, patience=0).access_token

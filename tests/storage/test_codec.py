@@ -105,7 +105,7 @@ def test_reader_takes_the_unreadable_for_absent(text: Any, caplog: pytest.LogCap
     """A reader finds nothing in an entry that does not decode, and says so once without its content or its key."""
     reader = EntryReader("file storage")
     assert [None, None] == [reader.read("tenant/s3cr3t", text) for _ in range(2)]
-    assert [("tokenkit.storage.codec", logging.WARNING)] == [record[:2] for record in caplog.record_tuples]
+    assert [("tokenkit.storage", logging.WARNING)] == [record[:2] for record in caplog.record_tuples]
     assert caplog.text.count("file storage: an entry is ignored until it is overwritten") == 1
     assert "s3cr3t" not in caplog.text
 

@@ -27,6 +27,20 @@ class Module:
         return not any(part.startswith("_") for part in self.name.split("."))
 
     @property
+    def package(self) -> str:
+        """The package that the module belongs to, itself where it is one: 'storage' of 'storage.file'."""
+        return self.name if self.is_package else self.name.rpartition(".")[0]
+
+    @property
+    def room(self) -> str:
+        """The part of the root that the module lies in: 'fetchers' of 'fetchers.oauth2.grants'."""
+        return self.name.split(".")[0]
+
+    @property
+    def lines(self) -> int:
+        return len(self.path.read_text(encoding="utf-8").splitlines())
+
+    @property
     def exported(self) -> list[str] | None:
         """The literal list ``__all__``, or None."""
         for node in self.tree.body:
@@ -36,13 +50,31 @@ class Module:
         return None
 
     def imports(self) -> Iterator[tuple[str, ast.stmt]]:
-        """Yield each absolute dotted name that is imported, with its statement."""
-        for node in ast.walk(self.tree):
+        """Yield each absolute dotted name that is imported, with its statement; those of a stub are the face's own."""
+        for node in ast.walk(self._with_stub()):
             if isinstance(node, ast.Import):
                 yield from ((alias.name, node) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 origin = self._origin(node)
                 yield from ((f"{origin}.{alias.name}", node) for alias in node.names)
+
+    def imported_modules(self, known: set[str]) -> set[str]:
+        """Return the modules of the package that are imported, each as the longest name that is *known*."""
+        found = set()
+        for dotted, _ in self.imports():
+            top, *parts = dotted.split(".")
+            if top == "tokenkit":
+                tries = (".".join(parts[:length]) for length in range(len(parts), -1, -1))
+                found.add(next(name for name in tries if name in known))
+        return found - {self.name}
+
+    def functions(self) -> list[ast.FunctionDef]:
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)]
+
+    def _with_stub(self) -> ast.Module:
+        stub = self.path.with_suffix(".pyi")
+        text = stub.read_text(encoding="utf-8") if stub.exists() else ""
+        return ast.Module([*self.tree.body, *ast.parse(text).body], [])
 
     def _origin(self, node: ast.ImportFrom) -> str:
         if not node.level:

@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any, final
 
 from tokenkit._secrecy.files import read_secret
+from tokenkit.contracts import FetchContext, takes_context
 from tokenkit.errors import AuthenticationError, ConfigurationError
 
-__all__ = ["ReferencedFields", "SecretReference", "as_value", "is_marked", "references_in", "resolved"]
+__all__ = [
+    "ReferencedFields",
+    "SecretReference",
+    "as_value",
+    "from_context",
+    "given",
+    "is_marked",
+    "references_in",
+    "resolved",
+]
 
 _SCHEMES = ("env", "file", "keyring", "literal")
 
@@ -167,3 +177,15 @@ def _keyring() -> Any:
 
 
 _READERS = {"env": _read_variable, "file": _read_file, "keyring": _read_keyring}
+
+
+def given(context: FetchContext | None) -> FetchContext:
+    """Return *context*, or an empty one where there is none."""
+    return FetchContext() if context is None else context  # one without tokens is false, but has a limit and a clock
+
+
+def from_context(value: Any, context: FetchContext) -> Any:
+    """Return *value*, or what it returns if it is a function; that is given the context if it takes one."""
+    if not callable(value):
+        return value
+    return value(context) if takes_context(value) else value()

@@ -18,7 +18,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Ask", "Renewed", "Report", "SharedToken", "is_newer", "is_spent", "lock_patience"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.storage")
 
 Ask = Callable[[Token | None], Token]
 """Asks the source: to refresh the given token, or for a first one where there is none."""

@@ -8,13 +8,13 @@ from requests import PreparedRequest
 
 from tokenkit.tokens import Token
 
-__all__ = ["Acceptance"]
+__all__ = ["AcceptedTokens"]
 
 _MOST_RESOURCES = 1024
 
 
 @final
-class Acceptance:
+class AcceptedTokens:
     """Remembers, by URL without its query, the token that was taken last and one that was rejected since.
 
     Any thread may read and change it at any time: each entry is one reference, and one that is lost costs a renewal
@@ -34,7 +34,7 @@ class Acceptance:
         if token is not None:
             self._by_resource[_resource(request)] = (token, None)
 
-    def vouches_for(self, request: PreparedRequest, token: Token) -> bool:
+    def was_accepted(self, request: PreparedRequest, token: Token) -> bool:
         """Return whether a resource that rejects *token* took it before, or took the last one that it judged.
 
         The latter is for a token that was revoked before anybody could use it. A resource that took one token and

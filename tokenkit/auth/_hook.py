@@ -79,7 +79,7 @@ class TokenHook:
     def _is_kin(self, hook: Any) -> bool:
         return isinstance(hook, TokenHook) and hook.owner is self.owner
 
-    def give_way(self, rejected: Response, token: Token) -> TokenHook:
+    def replace_token(self, rejected: Response, token: Token) -> TokenHook:
         """Put *token* and its hook in the place of this one and its own; return that hook.
 
         The request object is changed in place, so that a redirect that follows is built from the new header, and so

@@ -20,7 +20,7 @@ class Authoriser(Owner, Protocol):
     """What is asked of the auth object that a request waits for, besides what its hooks ask."""
 
     @property
-    def stand_in(self) -> str:
+    def placeholder(self) -> str:
         """What the header holds meanwhile: another value for each, as caches may tell users apart by it."""
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
@@ -38,7 +38,7 @@ class Deferred:
 
     def __init__(self, owner: Authoriser) -> None:
         self._owner = owner
-        self._stand_in = owner.stand_in
+        self._stand_in = owner.placeholder
         self._url = ""
 
     def prepare(self, request: PreparedRequest) -> PreparedRequest:

@@ -15,12 +15,12 @@ from requests.utils import requote_uri
 
 from tokenkit.auth._hook import Owner, TokenHook, hooks_of
 
-__all__ = ["redirect_target", "stop_at_border", "take_off", "was_sent"]
+__all__ = ["keep_within_origins", "redirect_target", "strip_credentials", "was_sent"]
 
 _REQUESTS = SessionRedirectMixin()
 
 
-def stop_at_border(response: Response, owner: Owner) -> Response | None:
+def keep_within_origins(response: Response, owner: Owner) -> Response | None:
     """Take *owner*'s token off the request of *response*, where that leads to what must not get it.
 
     Args:
@@ -55,7 +55,7 @@ def was_sent(request: object) -> bool:
     return isinstance(request, PreparedRequest)
 
 
-def take_off(request: PreparedRequest, came_from: str, *, leaves_host: bool) -> None:
+def strip_credentials(request: PreparedRequest, came_from: str, *, leaves_host: bool) -> None:
     """Take off *request* each credential that may not go where it was redirected to.
 
     Args:

@@ -21,12 +21,12 @@ from requests.exceptions import Timeout
 from requests.structures import CaseInsensitiveDict
 
 from tokenkit._net.deadline import time_left
-from tokenkit.auth._accepted_tokens import Acceptance
+from tokenkit.auth._accepted_tokens import AcceptedTokens
 from tokenkit.auth._arguments import checked_attempts, checked_statuses, checked_wait
 from tokenkit.auth._challenges import is_scope_refusal
 from tokenkit.auth._hook import TokenHook
 from tokenkit.auth._origins import OriginRules
-from tokenkit.auth._redirects import stop_at_border, was_sent
+from tokenkit.auth._redirects import keep_within_origins, was_sent
 from tokenkit.auth._resend import Options, make_ready, resend
 from tokenkit.errors import ConfigurationError, TokenKitError
 from tokenkit.manager import TokenManager
@@ -34,7 +34,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["BearerAuth"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.auth")
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _FINAL = "_tokenkit_final"  # on an answer: who has dealt with it, as requests-cache calls hooks twice
@@ -121,7 +121,7 @@ class BearerAuth(AuthBase):
         self._monotonic = _end_of_time if self._manager._hears_hits else self._manager._monotonic
         # Each replaced whole, or safe in itself; a change that a thread loses costs a little time.
         self._approved: tuple[str, ...] = ()  # further prefixes of URLs that get the token
-        self._accepted = Acceptance()
+        self._accepted = AcceptedTokens()
         self._hook = TokenHook(self, None)  # for the token of the last request
         self._stand_in = f"Bearer pending-{os.urandom(8).hex()}"
 
@@ -195,7 +195,7 @@ class BearerAuth(AuthBase):
         return self._header
 
     @property
-    def stand_in(self) -> str:
+    def placeholder(self) -> str:
         """What that holds while a prepared request waits for its token.
 
         :meta private:
@@ -242,7 +242,7 @@ class BearerAuth(AuthBase):
         """
         request = response.request
         if not was_sent(request):
-            return stop_at_border(response, self) if response.is_redirect else None
+            return keep_within_origins(response, self) if response.is_redirect else None
         if not hook.was_on(request):
             return None  # another's request, or one that was redirected to where the token does not go
         if response.status_code in self._statuses:
@@ -253,7 +253,7 @@ class BearerAuth(AuthBase):
         elif self._manager.rejection_storm and hook.is_on(request):
             self._accepted.note(request, hook.token)
         if response.is_redirect:
-            stop_at_border(response, self)
+            keep_within_origins(response, self)
         return response
 
     def _renewed(self, response: Response, hook: TokenHook, options: Options) -> Response:
@@ -266,7 +266,7 @@ class BearerAuth(AuthBase):
             token = self._another(response, hook)
             if token is None or not make_ready(response):
                 break
-            hook = hook.give_way(response, token)
+            hook = hook.replace_token(response, token)
             response = resend(request, response, options)
         if response.status_code not in self._statuses and self._manager.rejection_storm:
             self._accepted.note(request, hook.token)
@@ -276,7 +276,7 @@ class BearerAuth(AuthBase):
         """Return a token in place of *hook*'s; None where the caller should get the answer as it is."""
         assert hook.token is not None
         timeout = _tighter(self._timeout, time_left())
-        trusted = self._accepted.vouches_for(response.request, hook.token)
+        trusted = self._accepted.was_accepted(response.request, hook.token)
         try:
             token = self._manager.renew_rejected(hook.token, timeout, was_accepted=trusted)
         except TokenKitError as error:

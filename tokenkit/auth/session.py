@@ -18,7 +18,7 @@ from tokenkit.auth._adapter import DeadlineAdapter
 from tokenkit.auth._arguments import checked_duration, checked_limits, checked_wait
 from tokenkit.auth._origins import origin_of
 from tokenkit.auth._pending import Deferred, authorise
-from tokenkit.auth._redirects import redirect_target, take_off
+from tokenkit.auth._redirects import redirect_target, strip_credentials
 from tokenkit.auth.bearer import BearerAuth
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
@@ -186,7 +186,7 @@ class AuthorizedSession(requests.Session):
         """Take the credential off a redirected request that leaves its origin. Never put another one on."""
         here = response.request.url or ""
         leaves_host = self.should_strip_auth(here, prepared_request.url)  # type: ignore[no-untyped-call]  # in the stubs
-        take_off(prepared_request, here, leaves_host=leaves_host)
+        strip_credentials(prepared_request, here, leaves_host=leaves_host)
 
     def get_redirect_target(self, resp: Response) -> str | None:
         """Return where *resp* redirects to, as requests' session does.

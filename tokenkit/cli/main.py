@@ -14,7 +14,7 @@ from typing import Any, final
 
 from tokenkit.config._environment import table_of_environment
 from tokenkit.config._parts import blueprint
-from tokenkit.config._schema import Place
+from tokenkit.config._schema import Location
 from tokenkit.config._toml import table_named, tables_of
 from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import TokenEvent, TokenListener
@@ -23,7 +23,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["main"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.cli")
 
 _EPILOG = """\
 exit status:
@@ -121,7 +121,7 @@ def _check(asked: argparse.Namespace) -> None:
         _print(f"{place} is good")
 
 
-def _look_up(read: Callable[[], object], place: Place) -> None:
+def _look_up(read: Callable[[], object], place: Location) -> None:
     try:
         read()
         return
@@ -130,7 +130,7 @@ def _look_up(read: Callable[[], object], place: Place) -> None:
     raise ConfigurationError(f"{place}: {problem}")
 
 
-def _asked_tables(asked: argparse.Namespace) -> Iterator[tuple[Mapping[str, Any], Place]]:
+def _asked_tables(asked: argparse.Namespace) -> Iterator[tuple[Mapping[str, Any], Location]]:
     if asked.config is None:
         _refuse_name(asked)
         yield table_of_environment(asked.prefix)
@@ -140,7 +140,7 @@ def _asked_tables(asked: argparse.Namespace) -> Iterator[tuple[Mapping[str, Any]
         yield table_named(tables, name)
 
 
-def _asked_table(asked: argparse.Namespace) -> tuple[Mapping[str, Any], Place]:
+def _asked_table(asked: argparse.Namespace) -> tuple[Mapping[str, Any], Location]:
     if asked.config is None:
         _refuse_name(asked)
         return table_of_environment(asked.prefix)

@@ -8,14 +8,14 @@ from typing import Any
 
 from tokenkit._secrecy.references import is_marked
 from tokenkit.config._parts import fetcher_class, own_keys, storage_class, storage_keys
-from tokenkit.config._schema import Key, Place, keys_of
+from tokenkit.config._schema import Key, Location, keys_of
 from tokenkit.errors import ConfigurationError
 from tokenkit.policy import RefreshPolicy
 
 __all__ = ["table_of_environment"]
 
 
-def table_of_environment(prefix: str) -> tuple[dict[str, Any], Place]:
+def table_of_environment(prefix: str) -> tuple[dict[str, Any], Location]:
     """Return what the variables say whose names begin with *prefix* and an underscore, and where that stands.
 
     A secret becomes a reference to its variable: it is read at each try, and is no part of a pickle.
@@ -31,7 +31,7 @@ def table_of_environment(prefix: str) -> tuple[dict[str, Any], Place]:
     }
     if not texts:
         raise ConfigurationError(f"no environment variable begins with {start}_")
-    place = Place(start.lower(), start)
+    place = Location(start.lower(), start)
     storage, policy = _taken(texts, "storage"), _taken(texts, "policy")
     cls, _owner = fetcher_class(texts, place)
     table = _values(texts, own_keys(cls), place)
@@ -55,7 +55,7 @@ def _taken(texts: dict[str, str], section: str) -> dict[str, str]:
     return taken
 
 
-def _values(texts: Mapping[str, str], keys: Mapping[str, Key], place: Place) -> dict[str, Any]:
+def _values(texts: Mapping[str, str], keys: Mapping[str, Key], place: Location) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in texts.items():
         secret = name.removesuffix("_file")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, final
 
+from tokenkit._checks import check_step
 from tokenkit._net.urls import host_of
+from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
+from tokenkit._secrecy.references import from_context, given
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, own_copy
-from tokenkit.fetchers._arguments import check_step, from_context, given
-from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.tokens import Token
 

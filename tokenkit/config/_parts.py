@@ -12,7 +12,7 @@ from typing import Any, final
 from tokenkit import storage as storages
 from tokenkit._secrecy.references import SecretReference, references_in, resolved
 from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher, KeyedHeaderFetcher, KeyedHttpFetcher
-from tokenkit.config._schema import FLAG, SECRET, SECRETS, TABLE, TEXT, Key, Place, keys_of, nearest, prefixed, read
+from tokenkit.config._schema import FLAG, SECRET, SECRETS, TABLE, TEXT, Key, Location, keys_of, nearest, prefixed, read
 from tokenkit.contracts import TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers import (
@@ -77,7 +77,7 @@ class Blueprint:
     references: tuple[SecretReference, ...]
 
 
-def blueprint(table: Mapping[str, Any], place: Place, *, look_up: bool = True) -> Blueprint:
+def blueprint(table: Mapping[str, Any], place: Location, *, look_up: bool = True) -> Blueprint:
     """Return what *table* says.
 
     Args:
@@ -105,7 +105,7 @@ def blueprint(table: Mapping[str, Any], place: Place, *, look_up: bool = True) -
     )
 
 
-def fetcher_class(table: Mapping[str, Any], place: Place) -> tuple[type[TokenFetcher], str]:
+def fetcher_class(table: Mapping[str, Any], place: Location) -> tuple[type[TokenFetcher], str]:
     """Return the class that *table* asks for, and what to call that choice.
 
     Raises:
@@ -132,13 +132,13 @@ def own_keys(cls: type[TokenFetcher]) -> dict[str, Key]:
     return {**keys_of(cls, without=_NOT_CONFIGURED), **of_manager}
 
 
-def _policy(raw: Mapping[str, Any], place: Place) -> RefreshPolicy:
+def _policy(raw: Mapping[str, Any], place: Location) -> RefreshPolicy:
     arguments = read(raw, keys_of(RefreshPolicy), place, "the policy")
     policy: RefreshPolicy = prefixed(place, lambda: RefreshPolicy(**arguments))
     return policy
 
 
-def _storage(raw: Mapping[str, Any], place: Place, *, look_up: bool) -> TokenStorage | None:
+def _storage(raw: Mapping[str, Any], place: Location, *, look_up: bool) -> TokenStorage | None:
     cls, owner = storage_class(raw, place)
     arguments = read(raw, storage_keys(cls), place, owner)
     if not look_up and any(references_in(arguments)):
@@ -153,7 +153,7 @@ def _storage(raw: Mapping[str, Any], place: Place, *, look_up: bool) -> TokenSto
     return encrypted
 
 
-def storage_class(raw: Mapping[str, Any], place: Place) -> tuple[type[Any], str]:
+def storage_class(raw: Mapping[str, Any], place: Location) -> tuple[type[Any], str]:
     """Return the class that the table *raw* asks for, and what to call that choice.
 
     Raises:
@@ -179,7 +179,7 @@ def _imported(name: str) -> Any:
     raise ConfigurationError(problem)
 
 
-def _looked_up(arguments: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _looked_up(arguments: Mapping[str, Any], place: Location) -> dict[str, Any]:
     try:
         return dict(resolved(arguments))
     except AuthenticationError as error:

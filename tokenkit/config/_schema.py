@@ -19,12 +19,12 @@ from typing import Any, Union, final, get_args, get_origin, get_type_hints
 from tokenkit._secrecy.references import ReferencedFields, as_value, references_in
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["FLAG", "SECRET", "SECRETS", "TABLE", "TEXT", "Key", "Place", "keys_of", "nearest", "prefixed", "read"]
+__all__ = ["FLAG", "SECRET", "SECRETS", "TABLE", "TEXT", "Key", "Location", "keys_of", "nearest", "prefixed", "read"]
 
 
 @final
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where keys stand: a table, or the environment, whose texts are read as what they mean.
 
     Args:
@@ -39,10 +39,10 @@ class Place:
         """Return how a message names *key*."""
         return f"'{key}' in [{self.table}]" if self.prefix is None else f"{self.prefix}_{key.upper()}"
 
-    def below(self, section: str) -> Place:
+    def below(self, section: str) -> Location:
         """Return the place of a table within this one."""
         prefix = None if self.prefix is None else f"{self.prefix}_{section.upper()}"
-        return Place(f"{self.table}.{section}", prefix)
+        return Location(f"{self.table}.{section}", prefix)
 
     def __str__(self) -> str:
         return f"[{self.table}]" if self.prefix is None else f"{self.prefix}_*"
@@ -164,7 +164,7 @@ def keys_of(
     return {**{name: key for name, key in keys.items() if key.forms}, **instead}
 
 
-def read(raw: Mapping[str, Any], keys: Mapping[str, Key], place: Place, owner: str) -> dict[str, Any]:
+def read(raw: Mapping[str, Any], keys: Mapping[str, Key], place: Location, owner: str) -> dict[str, Any]:
     """Return *raw* as arguments.
 
     Args:

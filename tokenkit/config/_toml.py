@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenkit.config._schema import Place, nearest
+from tokenkit.config._schema import Location, nearest
 from tokenkit.errors import ConfigurationError
 
 if sys.version_info >= (3, 11):
@@ -45,13 +45,13 @@ def tables_of(config: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str
     raise ConfigurationError(f"{os.fspath(config)} {problem}")
 
 
-def table_named(tables: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], Place]:
+def table_named(tables: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], Location]:
     """Return the table *name* of *tables*, and its place.
 
     Raises:
         ConfigurationError: There is none.
     """
-    place = Place(name)
+    place = Location(name)
     if name not in tables:
         known = [one for one, table in tables.items() if isinstance(table, Mapping)]
         hint = f"; the nearest is [{nearest(name, known)}]" if known else ", nor any other"

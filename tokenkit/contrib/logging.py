@@ -9,7 +9,7 @@ from tokenkit.events import TokenEvent, TokenListener
 
 __all__ = ["LoggingListener"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.contrib")
 
 _FAILURES = frozenset({"error", "lock_timeout", "superseded"})
 

@@ -21,6 +21,7 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
 from urllib3.util import Retry
 
+from tokenkit._checks import check_fields
 from tokenkit._net.deadline import deadline
 from tokenkit._net.urls import host_of
 from tokenkit._per_process import PerProcess
@@ -28,7 +29,6 @@ from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_seconds
-from tokenkit.fetchers._arguments import check_fields
 from tokenkit.fetchers._failures import Failure, describe
 from tokenkit.fetchers._session import NO_AUTH, new_session
 

@@ -14,13 +14,14 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 
+from tokenkit._checks import check_step
+from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
+from tokenkit._secrecy.references import from_context, given
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
 from tokenkit.fetchers._answers import at_path
-from tokenkit.fetchers._arguments import check_step, from_context, given
-from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.tokens import Token
 
 __all__ = ["CommandTokenFetcher"]

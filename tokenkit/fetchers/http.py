@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 import requests
 from urllib3.util import Retry
 
+from tokenkit._checks import check_fields, check_step, check_texts
 from tokenkit._net.urls import checked_url, host_of
 from tokenkit._secrecy.pickling import SecretKeeper
+from tokenkit._secrecy.references import from_context, given
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, at_path, json_object
-from tokenkit.fetchers._arguments import check_fields, check_step, check_texts, from_context, given
 from tokenkit.fetchers._transport import Timeout, TokenRequest, Transport
 from tokenkit.tokens import Token
 

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, final
 
+from tokenkit._checks import check_step
 from tokenkit._secrecy.files import read_secret
+from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
-from tokenkit._secrecy.references import SecretReference
+from tokenkit._secrecy.references import SecretReference, from_context, given
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
-from tokenkit.fetchers._arguments import check_step, from_context, given
-from tokenkit.fetchers._identity import cache_key, own_mark
 from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher
 from tokenkit.fetchers.stored import StoredTokenFetcher as StoredTokenFetcher
 from tokenkit.tokens import Token

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import final
 
+from tokenkit._checks import check_step
+from tokenkit._secrecy.references import given
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, ConfigurationError
-from tokenkit.fetchers._arguments import check_step, given
 from tokenkit.tokens import Token
 
 __all__ = ["StoredTokenFetcher"]

@@ -166,7 +166,7 @@ class Attempts:
                 self.current.pick_up_by = -math.inf
 
     @property
-    def are_led_elsewhere(self) -> bool:
+    def runs_on_another_caller(self) -> bool:
         """Whether another thread than the calling one leads the current attempt, and no renewal thread."""
         one = self.current
         return one is not None and not (one.unclaimed or one.background or one.is_mine)

@@ -27,7 +27,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.manager")
 
 
 @final
@@ -112,7 +112,7 @@ class Engine:
             self._offer()  # in the back-off there is nothing to offer yet, but somebody must be there when it is over
 
     def invalidate(self, rejected: Token | None, *, counted: bool, trusted: bool = False) -> bool:
-        """Give up the token held, as :meth:`Holding.give_up` says; return False where it is too young for that."""
+        """Give up the token held, as :meth:`TokenState.give_up` says; return False where it is too young for that."""
         self.enter_process()
         with self._renewed:
             given_up = self.holding.give_up(rejected, self._clock.monotonic(), counted=counted, trusted=trusted)
@@ -141,7 +141,7 @@ class Engine:
         if thread is not None:
             thread.join(grace)
         with self._renewed:
-            while self._schedule.attempts.are_led_elsewhere and (left := deadline - self._clock.monotonic()) > 0:
+            while self._schedule.attempts.runs_on_another_caller and (left := deadline - self._clock.monotonic()) > 0:
                 self._clock.wait(self._renewed, left)
 
     # Waiting

@@ -11,7 +11,7 @@ from typing import final
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
 from tokenkit.manager._attempts import Attempt, Attempts, Look
-from tokenkit.manager._state import Holding
+from tokenkit.manager._state import TokenState
 from tokenkit.manager._thread import RenewalThread
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -41,7 +41,7 @@ class Schedule:
     def __init__(self, name: str, policy: RefreshPolicy, clock: Clock) -> None:
         self._name = name
         self._policy = policy
-        self.holding = Holding(policy, clock)  # also read without the lock, but for its snapshot's sake only
+        self.holding = TokenState(policy, clock)  # also read without the lock, but for its snapshot's sake only
         self.stopped = False
         self.attempts = Attempts(name)
 

@@ -14,7 +14,7 @@ from tokenkit.errors import AuthenticationError
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["Holding", "Snapshot"]
+__all__ = ["Snapshot", "TokenState"]
 
 _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for rejected tokens grows to
 
@@ -69,7 +69,7 @@ class _Strikes:
 
 
 @final
-class Holding:
+class TokenState:
     """The token and all that decides when another is wanted. Guarded by the engine's lock; kept over a fork."""
 
     def __init__(self, policy: RefreshPolicy, clock: Clock) -> None:

@@ -15,7 +15,7 @@ from tokenkit.clock import Clock
 
 __all__ = ["Renewable", "RenewalThread"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.manager")
 
 _LONGEST_NAP = 60.0  # seconds: however wrong a schedule is, a collected owner or a changed clock is seen by then
 

@@ -29,7 +29,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["TokenManager", "TokenReceiver"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.manager")
 
 
 @final

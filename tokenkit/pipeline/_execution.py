@@ -19,14 +19,14 @@ from tokenkit._sources.sharing import SharedToken, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
-from tokenkit.pipeline._single_flight import Flights
+from tokenkit.pipeline._single_flight import SingleFlight
 from tokenkit.pipeline._steps import upstream_of, with_dependents
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["Execution", "Places"]
+__all__ = ["Execution", "StepStore"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.pipeline")
 
 _UPSTREAM_REFUSALS = (401, 403)
 _UPSTREAM_ROUNDS = 3  # how often what is no longer good by then is fetched anew, before a step makes do
@@ -34,7 +34,7 @@ _UPSTREAM_ROUNDS = 3  # how often what is no longer good by then is fetched anew
 
 @final
 @dataclass(frozen=True)
-class Places:
+class StepStore:
     """Where the threads and processes that run one pipeline's steps meet.
 
     Args:
@@ -45,7 +45,7 @@ class Places:
 
     storage: TokenStorage
     keys: Mapping[str, str]
-    flights: Flights
+    flights: SingleFlight
 
 
 @final
@@ -63,7 +63,7 @@ class Execution:
     def __init__(
         self,
         steps: Mapping[str, TokenFetcher],
-        places: Places,
+        places: StepStore,
         clock: Clock,
         policy: RefreshPolicy,
         deadline: float,

@@ -13,7 +13,7 @@ from tokenkit._per_process import PerProcess
 from tokenkit.clock import Clock
 from tokenkit.tokens import Token
 
-__all__ = ["Flights"]
+__all__ = ["SingleFlight"]
 
 
 @final
@@ -38,7 +38,7 @@ class _Table:
 
 
 @final
-class Flights:
+class SingleFlight:
     """Lets one thread at a time fetch under a key, and gives those who wait what it got. Safe from any thread.
 
     Args:
@@ -49,8 +49,8 @@ class Flights:
         self._clock = clock
         self._tables = PerProcess(_Table)
 
-    def __reduce__(self) -> tuple[type[Flights], tuple[Clock]]:
-        return Flights, (self._clock,)
+    def __reduce__(self) -> tuple[type[SingleFlight], tuple[Clock]]:
+        return SingleFlight, (self._clock,)
 
     def join(self, key: str, fetch: Callable[[], Token], is_good: Callable[[Token], bool], *, patience: float) -> Token:
         """Return the token of the flight under way, if *is_good* says so, else what *fetch* returns.

@@ -16,8 +16,8 @@ from tokenkit._checks import checked_seconds
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
-from tokenkit.pipeline._execution import Execution, Places
-from tokenkit.pipeline._single_flight import Flights
+from tokenkit.pipeline._execution import Execution, StepStore
+from tokenkit.pipeline._single_flight import SingleFlight
 from tokenkit.pipeline._steps import digest, in_order, keys_of, with_dependents
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -70,7 +70,7 @@ class TokenFetchPipeline:
         self._prefix = cache_key_prefix
         self._clock = clock
         self._policy = RefreshPolicy(lock_timeout=lock_timeout)
-        self._flights = Flights(clock)
+        self._flights = SingleFlight(clock)
         self._by_name: Mapping[str, TokenFetcher] = {}  # empty until checked
         if validate_dependencies:
             self._checked()
@@ -151,7 +151,7 @@ class TokenFetchPipeline:
     def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
         seconds = checked_seconds("timeout", timeout)
         deadline = math.inf if seconds is None else self._clock.monotonic() + seconds
-        places = Places(self._storage, keys_of(self._by_name, self._prefix), self._flights)
+        places = StepStore(self._storage, keys_of(self._by_name, self._prefix), self._flights)
         run = Execution(self._by_name, places, self._clock, self._policy, deadline)
         last = self._steps[-1]
         for name in stale:

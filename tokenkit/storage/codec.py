@@ -16,7 +16,7 @@ from tokenkit.tokens import Token, positive_seconds
 
 __all__ = ["EntryReader", "decode", "encode", "matches", "retention"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.storage")
 
 _VERSION = 1
 _REFRESH_TOKEN_LIFETIME = 30 * 24 * 3600  # seconds; where the endpoint does not say

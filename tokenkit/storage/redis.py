@@ -28,7 +28,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["RedisTokenStorage"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.storage")
 
 T = TypeVar("T")
 

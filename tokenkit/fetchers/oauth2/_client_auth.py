@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, final
 from urllib.parse import quote_plus
 
+from tokenkit._secrecy.references import from_context
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError
-from tokenkit.fetchers._arguments import from_context
 
 __all__ = ["ClientAuth", "signed_jwt"]
 

@@ -10,21 +10,15 @@ from typing import Any, ClassVar
 import requests
 from urllib3.util import Retry
 
+from tokenkit._checks import check_fields, check_step, check_words
+from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
+from tokenkit._secrecy.references import from_context, given
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
 from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
-from tokenkit.fetchers._arguments import (
-    check_fields,
-    check_step,
-    check_words,
-    from_context,
-    given,
-    scope_words,
-    value_set,
-)
-from tokenkit.fetchers._identity import cache_key, own_mark
+from tokenkit.fetchers._arguments import scope_words, value_set
 from tokenkit.fetchers._transport import Timeout, Transport
 from tokenkit.fetchers.oauth2._client import OAuthClient
 from tokenkit.fetchers.oauth2._client_auth import ClientAuth

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from tokenkit._secrecy.references import SecretReference
+from tokenkit._secrecy.references import SecretReference, from_context, given
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, TokenEndpointError, TokenKitError, own_copy
-from tokenkit.fetchers._arguments import from_context, given, token_text
+from tokenkit.fetchers._arguments import token_text
 from tokenkit.fetchers.oauth2._client_auth import signed_jwt
 from tokenkit.fetchers.oauth2._refresh_tokens import sign_in_again
 from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher

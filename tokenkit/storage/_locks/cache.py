@@ -15,7 +15,7 @@ from tokenkit.errors import StorageError, StorageLockTimeoutError
 
 __all__ = ["CacheLease", "CacheLocks"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tokenkit.storage")
 
 _CLOCK = SystemClock()
 _POLL_INTERVAL = 0.05  # seconds

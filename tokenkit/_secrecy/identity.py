@@ -1,7 +1,7 @@
 """Which token is whose: storage keys that are canonical (order does not matter) and injective (no two tenants meet).
 
 The values go into a hash with their lengths, so that no choice of them can look like another. Where a function
-gives a value, what :mod:`tokenkit.fetchers._functions` can tell of it stands for it; failing that, the very object.
+gives a value, what :mod:`tokenkit._secrecy.functions` can tell of it stands for it; failing that, the very object.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from tokenkit.fetchers._functions import told_of
+from tokenkit._secrecy.functions import told_of
 
 __all__ = ["Identified", "cache_key", "canonical", "own_mark"]
 

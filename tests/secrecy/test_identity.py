@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenkit._secrecy.identity import canonical
 from tokenkit.fetchers import (
     ClientCredentialsFetcher,
     JwtBearerFetcher,
@@ -17,7 +18,6 @@ from tokenkit.fetchers import (
     RefreshTokenFetcher,
     TokenExchangeFetcher,
 )
-from tokenkit.fetchers._identity import canonical
 
 CLIENT = {"token_url": "https://idp.example/token", "client_id": "client", "client_secret": "canary-1"}
 

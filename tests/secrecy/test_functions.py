@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tokenkit.fetchers._functions import told_of
-from tokenkit.fetchers._identity import canonical
+from tokenkit._secrecy.functions import told_of
+from tokenkit._secrecy.identity import canonical
 
 TENANT = "one"
 SETTINGS = {"tenant": {"names": ["one"]}}
@@ -142,7 +142,7 @@ def test_a_function_without_state_is_shared() -> None:
 def test_two_processes_tell_the_same() -> None:
     """A key is there to be shared."""
     script = (
-        "import os, sys, hashlib; from tokenkit.fetchers._identity import canonical\n"
+        "import os, sys, hashlib; from tokenkit._secrecy.identity import canonical\n"
         "NAMES = {'a', 'b', 'c'}\n"
         "function = lambda x: (x in {'d', 'e', 'f'}, NAMES, os.environ['HOME'], [one for one in x])\n"
         "print(hashlib.sha256(canonical(function, os.urandom(8).hex())).hexdigest())"
