@@ -21,7 +21,7 @@ from tokenkit.storage import InMemoryTokenStorage
 @contextmanager
 def interrupted_in(function: str) -> Iterator[None]:
     """Raise KeyboardInterrupt at the next call of that function of the engine's, as a signal may at any call."""
-    parts = ("_engine.py", "_schedule.py", "_renewal.py")
+    parts = ("_engine.py", "_schedule.py", "_attempts.py")
 
     def trace(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code.co_name == function and Path(frame.f_code.co_filename).name in parts:

@@ -248,7 +248,7 @@ def test_a_cache_that_keeps_nothing_says_so(use_cache: Any) -> None:
 
 def test_an_expired_token_may_be_gone_before_it_is_read_back(use_cache: Any, tmp_path: Path) -> None:
     """It lives a second, which a busy cache may take; what is to live longer must be there."""
-    storage = use_cache("slow_cache.SlowCache", str(tmp_path))()
+    storage = use_cache("support.slow_cache.SlowCache", str(tmp_path))()
     long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
     storage.set("key", Token("expired", expires_at=long_ago))
     assert storage.get("key") is None
