@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,10 @@ print("failed", failed)
 """
 
 
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="a free-threaded interpreter survives no fork that its hooks do not hear of",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "memory"])
 def test_a_child_of_a_bare_fork_uses_the_storage(kind: str, tmp_path: Path) -> None:
