@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+HOME = "https://github.com/requests-tokenkit/requests-tokenkit"
 
 
 def version() -> str:
@@ -23,7 +24,7 @@ CRYPTO = ["cryptography>=41", "PyJWT>=2.8"]
 PROMETHEUS = ["prometheus-client>=0.19"]
 OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 
-DOCS = ["sphinx>=7.4", "furo>=2024.8", "pytest>=8"]  # pytest: the reference shows its fixtures
+DOCS = ["sphinx>=7.4", "furo>=2024.8.6", "pytest>=8.3"]  # pytest: the reference shows its fixtures
 TEST = [
     *DJANGO,
     *REDIS,
@@ -36,7 +37,7 @@ TEST = [
     "coverage[toml]>=7.13",
     "pytest>=8.3",
     "pytest-randomly>=3.16",
-    "pytest-timeout>=2.3",
+    "pytest-timeout>=2.3.1",
     "pytest-xdist>=3.6",
     # What the tests talk through and to.
     "authlib>=1.6",
@@ -45,7 +46,7 @@ TEST = [
     "flask>=3",
     "gunicorn>=23",
     "hypothesis>=6.100",
-    "packaging",
+    "packaging>=24",
     "pymemcache>=4",
     "pyuwsgi>=2.0.26; sys_platform == 'linux' and python_version < '3.15'",
     "requests-cache>=1.2",
@@ -61,6 +62,14 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="The requests-tokenkit maintainers",
+    url=HOME,
+    project_urls={
+        "Documentation": "https://requests-tokenkit.readthedocs.io/",
+        "Changelog": f"{HOME}/blob/main/CHANGELOG.md",
+        "Source": HOME,
+        "Issues": f"{HOME}/issues",
+        "Security": f"{HOME}/security/policy",
+    },
     license="Apache-2.0",
     license_files=["LICENSE"],
     keywords="requests oauth2 bearer token authentication refresh threads",
@@ -73,8 +82,13 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Programming Language :: Python :: 3.15",
+        "Programming Language :: Python :: Implementation :: CPython",
         "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Internet :: WWW/HTTP :: Session",
         "Topic :: Security",
+        "Topic :: Software Development :: Libraries :: Python Modules",
         "Typing :: Typed",
     ],
     packages=find_packages(include=["tokenkit", "tokenkit.*"]),
