@@ -20,6 +20,7 @@ from tokenkit.testing._idp.faults import FaultKind, make_fault
 from tokenkit.testing._idp.messages import Request
 from tokenkit.testing._idp.service import Service
 from tokenkit.testing._idp.traffic import RequestRecord
+from tokenkit.testing._idp.visitor import visit
 from tokenkit.testing.settings import Settings
 from tokenkit.tokens import Token
 
@@ -32,8 +33,10 @@ class LocalIdP(Settings, Addresses):
 
     Everything may be called and set from any thread while it runs. It never writes to stderr.
 
-    * ``/token``: client credentials, password, refresh token (with rotation and reuse detection), JWT bearer
-      and token exchange; ``/revoke``, ``/introspect`` and the metadata of RFC 8414.
+    * ``/token``: client credentials, password, refresh token (with rotation and reuse detection), JWT bearer,
+      token exchange, authorization code and device code; ``/revoke``, ``/introspect`` and the metadata of RFC 8414.
+    * A person's sign-in: ``/authorize`` (PKCE, loopback redirects), ``/par``, ``/device_authorization`` and the page
+      ``/activate``; :meth:`approve` and :meth:`deny` do what the person would.
     * Three steps that build on each other. ``/device`` takes ``device_id`` and answers
       ``{"data": {"token": ...}, "expires_in": ...}``; ``/app`` wants it as ``X-Device-Token`` and answers in the
       headers ``Authorization`` and ``X-Expires-In``; ``/user`` wants that as ``X-App-Token`` as well, with
@@ -131,6 +134,22 @@ class LocalIdP(Settings, Addresses):
     def trust_issuer(self, issuer: str, key: str) -> None:
         """Accept assertions (RFC 7523) of *issuer*; *key* is a PEM public key or a shared secret."""
         self._authority.trust_issuer(issuer, key)
+
+    def approve(self, asked: str, username: str = "alice") -> int:
+        """Sign in as *username* as a person would, by browser or at a device.
+
+        Args:
+            asked: The URL that the person was shown, or a device's code.
+            username: Who signs in.
+
+        Returns:
+            The status of the last page: of a browser's sign-in the one that the program itself shows.
+        """
+        return visit(self._authority, self.url, asked, username)
+
+    def deny(self, asked: str) -> int:
+        """Say no where :meth:`approve` says yes."""
+        return visit(self._authority, self.url, asked, None)
 
     def issue(
         self,

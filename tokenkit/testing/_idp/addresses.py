@@ -41,6 +41,16 @@ class Addresses(ABC):
         return f"{self.url}/introspect"
 
     @property
+    def authorization_url(self) -> str:
+        """The authorization endpoint, where a browser is sent."""
+        return f"{self.url}/authorize"
+
+    @property
+    def device_authorization_url(self) -> str:
+        """The device authorization endpoint (RFC 8628)."""
+        return f"{self.url}/device_authorization"
+
+    @property
     def api_url(self) -> str:
         """The protected resource, with a slash at the end."""
         return f"{self.url}/api/"

@@ -14,11 +14,13 @@ from typing import Literal, final
 
 from tokenkit.clock import Clock
 from tokenkit.testing._idp.messages import Refusal
+from tokenkit.testing._idp.sign_ins import SignIns
 from tokenkit.testing.settings import Settings
 
 __all__ = ["Authority", "Client", "IssuedToken", "TokenKind"]
 
 TokenKind = Literal["access", "refresh", "device", "app"]
+_OF_PEOPLE = ("password", "user", "authorization_code", "device_code")  # grants by which a person signs in
 
 
 @final
@@ -104,6 +106,7 @@ class Authority:
         self._reuse_detected = 0
         # Set here, never reassigned.
         self.clock = clock
+        self.sign_ins = SignIns(clock)
         self._settings = settings
         self._families = itertools.count(1)
 
@@ -126,6 +129,11 @@ class Authority:
         """Say whether the two belong together."""
         with self._lock:
             return self._users.get(username) == password
+
+    def password(self, username: str) -> str:
+        """Return what *username* would type."""
+        with self._lock:
+            return self._users[username]
 
     def trust_issuer(self, issuer: str, key: str) -> None:
         """Accept JWT assertions of *issuer* that *key* verifies: a PEM public key, or a shared secret."""
@@ -153,7 +161,7 @@ class Authority:
         """Say whether *grant* is answered with a refresh token: as a rule, where a person signed in."""
         wanted = self._settings.issue_refresh_tokens
         if isinstance(wanted, bool):
-            return wanted and grant in ("password", "user")
+            return wanted and grant in _OF_PEOPLE
         return grant in wanted
 
     @property

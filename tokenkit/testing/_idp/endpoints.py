@@ -7,14 +7,19 @@ import json
 from collections.abc import Callable
 from typing import Any, final
 
-from tokenkit.testing._idp.authority import Authority, IssuedToken, TokenKind
+from tokenkit.testing._idp.authority import Authority, Client, IssuedToken, TokenKind
 from tokenkit.testing._idp.client_auth import CLIENT_AUTH_METHODS, authenticate_client, single_valued
 from tokenkit.testing._idp.grants import GRANT_TYPES, answer_token_request, short_name, token_answer
 from tokenkit.testing._idp.messages import Refusal, Reply, Request
+from tokenkit.testing._idp.sign_in_pages import SignInPages
+from tokenkit.testing.settings import Settings
 
 __all__ = ["ENDPOINTS", "Endpoints"]
 
-ENDPOINTS = frozenset({"token", "revoke", "introspect", "metadata", "device", "app", "user", "api"})
+ENDPOINTS = frozenset(
+    {"token", "revoke", "introspect", "metadata", "device", "app", "user", "api"}
+    | {"authorize", "par", "device_authorization", "activate"}
+)
 _METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 _NEVER_ECHOED = frozenset({"authorization", "proxy-authorization", "x-device-token", "x-app-token"})
 
@@ -25,12 +30,14 @@ class Endpoints:
 
     Args:
         authority: Whose rules hold.
+        settings: How people sign in.
         issuer: The URL that the paths are below, without a slash at its end.
     """
 
-    def __init__(self, authority: Authority, issuer: str) -> None:
+    def __init__(self, authority: Authority, settings: Settings, issuer: str) -> None:
         self._authority = authority
         self._issuer = issuer
+        self._pages = SignInPages(authority, settings, issuer)
         self._answers: dict[str, Callable[[Request], Reply]] = {
             "token": self._token,
             "revoke": self._revoke,
@@ -40,6 +47,10 @@ class Endpoints:
             "app": self._app,
             "user": self._user,
             "api": self._api,
+            "authorize": self._pages.authorize,
+            "activate": self._pages.activate,
+            "par": lambda request: self._pages.push(*self._client_and_form(request)),
+            "device_authorization": lambda request: self._pages.begin_device(*self._client_and_form(request)),
         }
 
     def keys(self, request: Request) -> tuple[str, ...]:
@@ -67,6 +78,10 @@ class Endpoints:
     @property
     def _audiences(self) -> tuple[str, ...]:
         return self._issuer, f"{self._issuer}/token"
+
+    def _client_and_form(self, request: Request) -> tuple[Client, dict[str, str]]:
+        client = authenticate_client(self._authority, request, self._audiences)
+        return client, single_valued(request)
 
     def _token(self, request: Request) -> Reply:
         return Reply.json(answer_token_request(self._authority, request, self._audiences))
@@ -109,7 +124,7 @@ class Endpoints:
                 "revocation_endpoint": f"{self._issuer}/revoke",
                 "introspection_endpoint": f"{self._issuer}/introspect",
                 "grant_types_supported": list(GRANT_TYPES),
-                "response_types_supported": [],
+                **self._pages.metadata(),
                 "token_endpoint_auth_methods_supported": list(CLIENT_AUTH_METHODS),
             }
         )

@@ -156,6 +156,17 @@ def _refresh_token(ask: _Ask) -> dict[str, Any]:
     return _in_words(access, _refresh_token_beside(authority, spent) if authority.rotates else None)
 
 
+def _authorization_code(ask: _Ask) -> dict[str, Any]:
+    code, redirect_uri, verifier = (ask.required(name) for name in ("code", "redirect_uri", "code_verifier"))
+    username, scope = ask.authority.sign_ins.redeem_code(code, ask.client.client_id, redirect_uri, verifier)
+    return ask.grant(username, scope=scope)
+
+
+def _device_code(ask: _Ask) -> dict[str, Any]:
+    username, scope = ask.authority.sign_ins.redeem_device(ask.required("device_code"), ask.client.client_id)
+    return ask.grant(username, scope=scope)
+
+
 def _jwt_bearer(ask: _Ask) -> dict[str, Any]:
     claims = _foreign_claims(ask, ask.required("assertion"), "invalid_grant")
     return ask.grant(str(claims["sub"]))
@@ -191,8 +202,10 @@ def _foreign_claims(ask: _Ask, assertion: str, error: str) -> dict[str, Any]:
 
 GRANT_TYPES: Mapping[str, Callable[[_Ask], dict[str, Any]]] = {
     "client_credentials": _client_credentials,
+    "authorization_code": _authorization_code,
     "password": _password,
     "refresh_token": _refresh_token,
+    "urn:ietf:params:oauth:grant-type:device_code": _device_code,
     "urn:ietf:params:oauth:grant-type:jwt-bearer": _jwt_bearer,
     "urn:ietf:params:oauth:grant-type:token-exchange": _token_exchange,
 }

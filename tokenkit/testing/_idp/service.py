@@ -66,7 +66,7 @@ class Service:
             server = self._server = HttpServer(self._port, self._tls)
             self._port = server.port
             stopping = self._stopping = threading.Event()
-        endpoints = Endpoints(self._authority, self.url)
+        endpoints = Endpoints(self._authority, self._settings, self.url)
         server.start(partial(self._exchange, endpoints, stopping), self.traffic.connect)
 
     def stop(self) -> None:

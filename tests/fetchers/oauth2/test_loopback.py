@@ -1,0 +1,92 @@
+"""The listener that a browser comes back to takes one answer, and shows a page that gives nothing away."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tokenkit.clock import SystemClock
+from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers.oauth2._loopback import Loopback
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    loopback = Loopback("s1", 0)
+    yield loopback
+    loopback.close()
+
+
+def answer(loopback: Loopback, query: str) -> requests.Response:
+    return requests.get(loopback.redirect_uri + query, timeout=5)
+
+
+def waited(loopback: Loopback, seconds: float = 5.0) -> object:
+    return loopback.wait(CLOCK, CLOCK.monotonic() + seconds)
+
+
+def test_the_answer_to_the_state_is_taken_once(loopback: Loopback) -> None:
+    """Whatever comes after it is told that it is late."""
+    assert 200 == answer(loopback, "?code=c1&state=s1").status_code
+    assert 409 == answer(loopback, "?code=c2&state=s1").status_code
+    assert {"code": "c1", "state": "s1"} == waited(loopback)
+
+
+@pytest.mark.parametrize(
+    "query", ["?code=c1&state=s2", "?code=c1", "?code=c1&state=s1&state=s1", "?code=c1&state=%C3%A9"]
+)
+def test_another_state_is_no_answer(loopback: Loopback, query: str) -> None:
+    """It is refused, and the right one may come still."""
+    assert 400 == answer(loopback, query).status_code
+    answer(loopback, "?code=c2&state=s1")
+    assert {"code": "c2", "state": "s1"} == waited(loopback)
+
+
+@pytest.mark.parametrize("path", ["favicon.ico", "", "?utm=1", "other?code=c&state=s1"])
+def test_other_requests_find_nothing(loopback: Loopback, path: str) -> None:
+    """Browsers ask for an icon, and people reload."""
+    assert 404 == answer(loopback, path).status_code
+
+
+def test_the_page_keeps_the_code_to_itself(loopback: Loopback) -> None:
+    """It has no script, no link and no echo of the request; no cache and no referrer gets the code."""
+    page = answer(loopback, "?code=canary&state=s1")
+    assert "no-store" == page.headers["Cache-Control"]
+    assert "no-referrer" == page.headers["Referrer-Policy"]
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert not [word for word in ("canary", "<script", "href", "src=") if word in page.text]
+
+
+def test_nobody_comes(loopback: Loopback) -> None:
+    """The wait ends at its deadline."""
+    assert waited(loopback, 0.05) is None
+
+
+def test_a_browser_that_only_connects_keeps_nobody(loopback: Loopback) -> None:
+    """Browsers open connections that they do not use."""
+    host, port = loopback.redirect_uri.split("//")[1].rstrip("/").split(":")
+    with socket.create_connection((host, int(port))):
+        answer(loopback, "?code=c1&state=s1")
+        assert waited(loopback) is not None
+
+
+def test_closing_leaves_nothing() -> None:
+    """Neither a thread nor the port."""
+    before = threading.active_count()
+    loopback = Loopback("s1", 0)
+    loopback.close()
+    assert before == threading.active_count()
+    with pytest.raises(requests.ConnectionError):
+        answer(loopback, "")
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    """By the argument's name; no other address is listened on, where a stranger may wait for the code."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"redirect_port={port}"):
+            Loopback("s1", port)
