@@ -3,6 +3,8 @@
     TokenKitError(requests.exceptions.RequestException)
     ├── ConfigurationError (also ValueError)
     ├── AuthenticationError
+    │   ├── SignInRequiredError
+    │   ├── SourceUnavailableError
     │   ├── TransportError
     │   ├── TokenEndpointError
     │   └── MalformedResponseError
@@ -30,6 +32,8 @@ __all__ = [
     "RenewalError",
     "RenewalStoppedError",
     "RenewalTimeoutError",
+    "SignInRequiredError",
+    "SourceUnavailableError",
     "StorageError",
     "StorageLockTimeoutError",
     "TokenEndpointError",
@@ -99,6 +103,14 @@ class AuthenticationError(TokenKitError):
         self.step_name = step_name
         self.transient = transient
         self.retry_after = retry_after
+
+
+class SignInRequiredError(AuthenticationError):
+    """Only a person can give a new grant: there is none, it was refused, or it is too narrow for what is asked for."""
+
+
+class SourceUnavailableError(AuthenticationError):
+    """The source is not there: no such variable, file, program or metadata server. Another source may be."""
 
 
 class TransportError(AuthenticationError):
