@@ -105,6 +105,16 @@ class OAuthClient:
             raise MalformedResponseError("the answer does not say whether the token is active", step_name=step_name)
         return answer
 
+    def endpoint(self, name: str, *, context: FetchContext, step_name: str | None) -> str:
+        """Return the URL of the endpoint *name*, for a browser to open."""
+        return self._url(name, step_name, context.timeout)
+
+    def metadata(self, name: str, *, context: FetchContext, step_name: str | None) -> Any:
+        """Return what the issuer's metadata say of *name*; None where they say nothing, or no issuer is given."""
+        if not self._discovery:
+            return None
+        return self._discovery.value(name, step_name=step_name, timeout=context.timeout)
+
     def close(self) -> None:
         """Let go of connections."""
         self._transport.close()

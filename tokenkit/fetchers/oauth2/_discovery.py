@@ -45,9 +45,7 @@ class Discovery:
         Raises:
             AuthenticationError: The metadata cannot be had, are another issuer's, or have no such usable URL.
         """
-        metadata = self._metadata
-        if metadata is None:
-            metadata = self._metadata = self._read(step_name, timeout)
+        metadata = self._known(step_name, timeout)
         aliases = metadata.get("mtls_endpoint_aliases") if self._mutual_tls else None
         url = (aliases.get(name) if isinstance(aliases, dict) else None) or metadata.get(name)
         try:
@@ -55,6 +53,20 @@ class Discovery:
         except ConfigurationError as error:
             problem = error.message
         raise MalformedResponseError(f"the metadata of {self._issuer}: {problem}", step_name=step_name)
+
+    def value(self, name: str, *, step_name: str | None, timeout: float | None) -> Any:
+        """Return what the metadata say of *name*, unchecked; None where they say nothing.
+
+        Raises:
+            AuthenticationError: The metadata cannot be had, or are another issuer's.
+        """
+        return self._known(step_name, timeout).get(name)
+
+    def _known(self, step_name: str | None, timeout: float | None) -> dict[str, Any]:
+        metadata = self._metadata
+        if metadata is None:
+            metadata = self._metadata = self._read(step_name, timeout)
+        return metadata
 
     def _read(self, step_name: str | None, timeout: float | None) -> dict[str, Any]:
         oauth, openid = _well_known(self._issuer)

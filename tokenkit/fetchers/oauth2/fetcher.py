@@ -151,13 +151,18 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             session=self.session,
             retries=self.retries,
         )
-        urls = {
+        self._client = OAuthClient(
+            auth, transport, urls=self._endpoints(), issuer=self._server, allow_insecure=self.allow_insecure
+        )
+        self._own = own_mark()
+
+    def _endpoints(self) -> dict[str, str | None]:
+        """Return the endpoints by the names of RFC 8414; None: that of the issuer."""
+        return {
             "token_endpoint": self.token_url,
             "revocation_endpoint": self.revocation_url,
             "introspection_endpoint": self.introspection_url,
         }
-        self._client = OAuthClient(auth, transport, urls=urls, issuer=self._server, allow_insecure=self.allow_insecure)
-        self._own = own_mark()
 
     @property
     def _server(self) -> str | None:
