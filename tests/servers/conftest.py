@@ -73,6 +73,16 @@ def oidc_provider(tmp_path_factory: pytest.TempPathFactory, ec_key: KeyPair) -> 
             "grant_types": ["password", "refresh_token"],
             "scope": "openid offline_access",
         },
+        {
+            "client_id": "native",
+            "application_type": "native",
+            "token_endpoint_auth_method": "none",
+            "redirect_uris": ["http://127.0.0.1/"],
+            "response_types": ["code"],
+            **common,
+            "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+            "scope": "openid offline_access",
+        },
     ]
     with oauth_servers.oidc_provider(tmp_path_factory.mktemp("oidc-provider"), clients) as server:
         yield server

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 from urllib.parse import urlencode
 
+from tokenkit._checks import check_fields
 from tokenkit._secrecy.references import from_context
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext
@@ -35,6 +36,8 @@ class BrowserSignIn(SignInFlow):
 
     Args:
         authorization_url: The authorization endpoint. None: the issuer's.
+        authorization_params: Further parameters of the authorization request alone, such as ``prompt``,
+            ``login_hint``, or Google's ``access_type``. None: none.
         redirect_port: The port of ``http://127.0.0.1:PORT/`` that the browser comes back to. 0: any that is free, which
             servers allow for native applications (RFC 8252 section 7.3).
 
@@ -43,11 +46,13 @@ class BrowserSignIn(SignInFlow):
     """
 
     authorization_url: str | None = None
+    authorization_params: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None
     redirect_port: int = 0
 
     grant: ClassVar[str] = "authorization_code"
 
     def __post_init__(self) -> None:
+        check_fields(authorization_params=self.authorization_params)
         port = self.redirect_port
         if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
             raise ConfigurationError("redirect_port must be a whole number from 0 to 65535")
@@ -73,6 +78,7 @@ class BrowserSignIn(SignInFlow):
     def _request(self, context: FetchContext, state: str, verifier: str, redirect_uri: str) -> dict[str, Any]:
         digest = hashlib.sha256(verifier.encode()).digest()
         return {
+            **dict(from_context(self.authorization_params, context) or {}),
             **self._common_params(context, scope=True),
             "response_type": "code",
             "redirect_uri": redirect_uri,
