@@ -26,7 +26,9 @@ def own_program(command: list[str], directory: Path, config: Mapping[str, Any]) 
 
 
 @contextmanager
-def process_group(command: list[str], directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process_group(
+    command: list[str], directory: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* as a process group, and leave nothing of it behind."""
     with (directory / "log.txt").open("wb") as log:
         process = subprocess.Popen(
@@ -35,6 +37,7 @@ def process_group(command: list[str], directory: Path) -> Iterator[subprocess.Po
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=directory,
+            env=environment,
             start_new_session=True,
         )
     with process:
@@ -63,7 +66,7 @@ def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         try:
             requests.get(url, timeout=1)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.02)  # it does not tell when it is ready
         else:
             return

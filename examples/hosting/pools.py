@@ -1,0 +1,29 @@
+"""Pools of processes: python pools.py fork|spawn|forkserver|joblib. Each worker makes one manager, by an import."""
+
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+JOBS, WORKERS = 24, 3
+
+
+def work(_):
+    from orders import orders  # in the worker, at its first job: never pickled, and never made anew for each job
+
+    return orders()["status"]
+
+
+def main(kind):
+    if kind == "joblib":
+        from joblib import Parallel, delayed
+
+        statuses = Parallel(n_jobs=WORKERS)(delayed(work)(number) for number in range(JOBS))
+    else:
+        context = multiprocessing.get_context(kind)
+        with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+            statuses = list(pool.map(work, range(JOBS)))
+    print({status: statuses.count(status) for status in set(statuses)})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
