@@ -203,6 +203,7 @@ def test_a_test_states_its_fact() -> None:
 # The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
 SLEEPS = {
     "fetchers/oauth2/test_grants.py": (2, "a server that takes its time"),
+    "hosting/test_hosting.py": (1, "another program's restart"),
     "manager/test_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),
     "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
     "processes/herd.py": (1, "a client at work"),
