@@ -1,36 +1,48 @@
-"""What `import tokenkit` costs."""
+"""What importing tokenkit costs: counted by what is loaded. tests/benchmarks/imports.py measures it."""
 
 import subprocess
 import sys
 
 import pytest
 
-EXTRAS = [
-    "cryptography",
-    "django",
-    "filelock",
-    "jwt",
-    "keyring",
-    "opentelemetry",
-    "prometheus_client",
-    "pytest",
-    "redis",
+import tokenkit.auth
+
+USED = "from tokenkit import BearerAuth, TokenManager\nfrom tokenkit.fetchers.oauth2 import ClientCredentialsFetcher"
+OPTIONAL = {
+    *("cryptography", "django", "filelock", "jwt", "keyring", "opentelemetry", "prometheus_client", "pytest", "redis"),
     "tokenkit.testing",
-]
+}
+# What few programs use, or what loads much for little; each is loaded on first use.
+RARE = {
+    *("html", "multiprocessing", "pickle", "subprocess", "tomllib", "uuid"),
+    *("tokenkit.cli", "tokenkit.config", "tokenkit.pipeline", "tokenkit.storage"),
+    *("tokenkit.auth.session", "tokenkit.fetchers.command", "tokenkit.fetchers.http", "tokenkit.fetchers.local"),
+}
+KNOWN_ALREADY = "import requests\n"
 
 
-@pytest.fixture(scope="module")
-def loaded() -> set[str]:
-    """The modules in a fresh interpreter after `import tokenkit`."""
-    script = "import sys, tokenkit; print(*sys.modules)"
+def loaded(program: str) -> set[str]:
+    """Return the modules in a fresh interpreter after *program*."""
+    script = f"{program}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_import_loads_no_extra(loaded: set[str], extra: str) -> None:
-    """An optional package is loaded by the module that needs it, not by the import of the root."""
-    assert extra not in loaded
+def test_the_root_loads_nothing_but_itself() -> None:
+    """A program pays for the names that it uses, when it uses them."""
+    assert {"tokenkit", "tokenkit._faces"} == {
+        name for name in loaded("import tokenkit") if name.startswith("tokenkit")
+    }
+
+
+def test_the_common_names_load_what_they_need() -> None:
+    """An auth, a manager and a grant load no optional package and nothing that few programs use."""
+    assert set() == (loaded(KNOWN_ALREADY + USED) - loaded(KNOWN_ALREADY)) & (OPTIONAL | RARE)
+
+
+def test_all_names_load_no_optional_package() -> None:
+    """An optional package is loaded by the module that needs it, whatever the root is asked for."""
+    assert set() == loaded("from tokenkit import *") & OPTIONAL
 
 
 def test_import_starts_no_thread() -> None:
@@ -44,3 +56,14 @@ def test_import_starts_no_thread() -> None:
         timeout=30,
     )
     assert ("1", "") == (done.stdout.strip(), done.stderr)
+
+
+def test_a_public_module_is_an_attribute_of_the_root() -> None:
+    """``import tokenkit`` is enough for ``tokenkit.errors.AuthenticationError``, as with requests."""
+    assert "tokenkit.errors" in loaded("import tokenkit\ntokenkit.errors.AuthenticationError")
+
+
+def test_a_name_that_is_not_there_is_told_as_ever() -> None:
+    """A face raises what any module raises."""
+    with pytest.raises(AttributeError, match=r"module 'tokenkit.auth' has no attribute 'Nonsense'"):
+        _ = tokenkit.auth.Nonsense

@@ -27,6 +27,11 @@ class Module:
         return not any(part.startswith("_") for part in self.name.split("."))
 
     @property
+    def has_stub(self) -> bool:
+        """Whether it is a face that loads its names on first use, of which its stub tells."""
+        return self.path.with_suffix(".pyi").exists()
+
+    @property
     def package(self) -> str:
         """The package that the module belongs to, itself where it is one: 'storage' of 'storage.file'."""
         return self.name if self.is_package else self.name.rpartition(".")[0]
@@ -42,8 +47,8 @@ class Module:
 
     @property
     def exported(self) -> list[str] | None:
-        """The literal list ``__all__``, or None."""
-        for node in self.tree.body:
+        """The literal list ``__all__``, of a face that of its stub, or None."""
+        for node in self._with_stub().body:
             targets = node.targets if isinstance(node, ast.Assign) else []
             if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
                 return list(ast.literal_eval(node.value))

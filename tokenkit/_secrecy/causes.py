@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
+import sys
 from collections.abc import Iterator
 
 from requests.exceptions import HTTPError, RequestException
@@ -66,7 +66,10 @@ def _keeps_more(error: BaseException) -> bool:
     """Return whether *error* keeps the form of a request, the body of an answer, the output of a command, or so."""
     if isinstance(error, TokenKitError):  # requests notes the request on what an authentication handler raises
         return any(getattr(error, name, None) is not None for name in ("request", "response"))
-    if isinstance(error, (RequestException, UnicodeError, subprocess.SubprocessError)):
+    if isinstance(error, (RequestException, UnicodeError)):
+        return True
+    subprocess = sys.modules.get("subprocess")  # where it is not loaded, nothing can be an error of it
+    if subprocess is not None and isinstance(error, subprocess.SubprocessError):
         return True
     # Statically, as a property of httpx raises, and one of another library might do anything.
     return any(inspect.getattr_static(error, name, None) is not None for name in _KEEPSAKES)

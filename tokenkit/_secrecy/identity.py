@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -40,7 +40,7 @@ def cache_key(prefix: str, parts: Mapping[str, Any] | Sequence[Any], own: str) -
 
 def own_mark() -> str:
     """Return a mark that no other object has, in no process."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def canonical(value: Any, own: str) -> bytes:

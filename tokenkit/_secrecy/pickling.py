@@ -8,9 +8,8 @@ a child that ``multiprocessing`` is spawning, which gets it over a private pipe.
 from __future__ import annotations
 
 import copy
-import pickle
+import sys
 from collections.abc import Iterator
-from multiprocessing.context import get_spawning_popen
 from typing import Any, ClassVar
 
 __all__ = ["SecretKeeper", "check_picklable", "refuse_to_pickle"]
@@ -31,7 +30,7 @@ class SecretKeeper:
         name = type(self).__name__
         if getattr(self, "session", None) is not None:
             raise TypeError(f"{name} cannot be pickled with a session= of yours; leave it out")
-        if get_spawning_popen() is None:
+        if not _is_handing_over():
             for argument in self._literal_secrets():
                 raise TypeError(
                     f"{name} cannot be pickled: it holds the secret {argument}=; {self._instead}, or let"
@@ -77,6 +76,8 @@ def check_picklable(source: object) -> None:
     Raises:
         TypeError: It does not; the message names its type and the reason.
     """
+    import pickle
+
     try:
         pickle.dumps(source)
     except Exception as error:
@@ -92,5 +93,11 @@ def refuse_to_pickle(kind: str, secret: str) -> None:
     Raises:
         TypeError: The pickle could go anywhere, and the secret with it. Deep copies are another matter.
     """
-    if get_spawning_popen() is None:
+    if not _is_handing_over():
         raise TypeError(f"{kind} cannot be pickled: it holds {secret}; let each process make its own")
+
+
+def _is_handing_over() -> bool:
+    """Whether ``multiprocessing`` is pickling for a child that it spawns; where it is not loaded, it spawns none."""
+    context = sys.modules.get("multiprocessing.context")
+    return context is not None and context.get_spawning_popen() is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -69,6 +68,8 @@ def _texts(name: str, value: Any) -> Iterable[str]:
 
 def _forms(text: str) -> set[str]:
     """Return *text* as it is, and as a form, a URL, JSON or HTML writes it, which is how it may come back."""
+    import html
+
     return {text, quote_plus(text), quote(text, safe=""), json.dumps(text)[1:-1], html.escape(text)}
 
 

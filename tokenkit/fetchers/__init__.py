@@ -1,41 +1,23 @@
 """Sources of tokens: HTTP endpoints, the OAuth 2.0 grants, and what is on this machine."""
 
-from tokenkit.fetchers.command import CommandTokenFetcher
-from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
-from tokenkit.fetchers.local import (
-    CallableTokenFetcher,
-    EnvTokenFetcher,
-    FileTokenFetcher,
-    StaticTokenFetcher,
-)
-from tokenkit.fetchers.oauth2 import (
-    ClientCredentialsFetcher,
-    JwtBearerFetcher,
-    OAuth2Fetcher,
-    PasswordFetcher,
-    RefreshTokenFetcher,
-    TokenExchangeFetcher,
-    introspect,
-    revoke,
-)
-from tokenkit.fetchers.stored import StoredTokenFetcher
+from tokenkit._faces import lazily
 
-__all__ = [
-    "BodyTokenFetcher",
-    "CallableTokenFetcher",
-    "ClientCredentialsFetcher",
-    "CommandTokenFetcher",
-    "EnvTokenFetcher",
-    "FileTokenFetcher",
-    "HeaderTokenFetcher",
-    "HttpTokenFetcher",
-    "JwtBearerFetcher",
-    "OAuth2Fetcher",
-    "PasswordFetcher",
-    "RefreshTokenFetcher",
-    "StaticTokenFetcher",
-    "StoredTokenFetcher",
-    "TokenExchangeFetcher",
-    "introspect",
-    "revoke",
-]
+__all__, __getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "command": ["CommandTokenFetcher"],
+        "http": ["BodyTokenFetcher", "HeaderTokenFetcher", "HttpTokenFetcher"],
+        "local": ["CallableTokenFetcher", "EnvTokenFetcher", "FileTokenFetcher", "StaticTokenFetcher"],
+        "oauth2": [
+            "ClientCredentialsFetcher",
+            "JwtBearerFetcher",
+            "OAuth2Fetcher",
+            "PasswordFetcher",
+            "RefreshTokenFetcher",
+            "TokenExchangeFetcher",
+            "introspect",
+            "revoke",
+        ],
+        "stored": ["StoredTokenFetcher"],
+    },
+)

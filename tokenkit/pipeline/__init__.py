@@ -1,5 +1,10 @@
 """Tokens in steps: each cached for its own time, fetched once for all who ask."""
 
-from tokenkit.pipeline.pipeline import PipelineTokenProvider, TokenFetchPipeline
+from tokenkit._faces import lazily
 
-__all__ = ["PipelineTokenProvider", "TokenFetchPipeline"]
+__all__, __getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "pipeline": ["PipelineTokenProvider", "TokenFetchPipeline"],
+    },
+)

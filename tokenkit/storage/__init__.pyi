@@ -1,9 +1,9 @@
-from tokenkit.storage.django import DjangoCacheTokenStorage as DjangoCacheTokenStorage
-from tokenkit.storage.encrypted import EncryptedTokenStorage as EncryptedTokenStorage
-from tokenkit.storage.file import FileTokenStorage as FileTokenStorage
-from tokenkit.storage.keyring import KeyringTokenStorage as KeyringTokenStorage
-from tokenkit.storage.memory import InMemoryTokenStorage as InMemoryTokenStorage
-from tokenkit.storage.redis import RedisTokenStorage as RedisTokenStorage
+from tokenkit.storage.django import DjangoCacheTokenStorage
+from tokenkit.storage.encrypted import EncryptedTokenStorage
+from tokenkit.storage.file import FileTokenStorage
+from tokenkit.storage.keyring import KeyringTokenStorage
+from tokenkit.storage.memory import InMemoryTokenStorage
+from tokenkit.storage.redis import RedisTokenStorage
 
 __all__ = [
     "DjangoCacheTokenStorage",

@@ -4,7 +4,12 @@ Shipped with the package and never imported by it. `pytest` offers both as the f
 and ``fake_clock`` (see :mod:`tokenkit.testing.plugin`).
 """
 
-from tokenkit.testing.clock import FakeClock
-from tokenkit.testing.idp import LocalIdP
+from tokenkit._faces import lazily
 
-__all__ = ["FakeClock", "LocalIdP"]
+__all__, __getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "clock": ["FakeClock"],
+        "idp": ["LocalIdP"],
+    },
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-import uuid
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -141,7 +141,7 @@ def signed_jwt(
         ConfigurationError: The key cannot sign so, or the extra ``[crypto]`` is not installed.
     """
     now = int(_clock.time())
-    times = {"iat": now, "exp": now + math.ceil(lifetime), "jti": uuid.uuid4().hex}
+    times = {"iat": now, "exp": now + math.ceil(lifetime), "jti": secrets.token_hex(16)}
     header = {"kid": key_id} if key_id else None
     try:
         import jwt

@@ -1,0 +1,62 @@
+"""What importing tokenkit costs, beside ``import requests``: seconds, and memory at the end.
+
+Each program runs in fresh interpreters, in turns, so that a busy machine slows all of them. Run by ``tox -e bench``;
+ends with status 1 where the design's promises are not kept.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROUNDS = 15
+REQUESTS = "import requests"
+ROOT = "import tokenkit, requests"
+USED = """
+from tokenkit import BearerAuth, TokenManager
+from tokenkit.fetchers.oauth2 import ClientCredentialsFetcher
+"""
+MOST = {REQUESTS: 1.0, ROOT: 1.05, USED: 1.25}  # times the seconds of `import requests`
+MOST_MEMORY = 2048  # KiB more than `import requests`
+MEASURED = """
+import time
+began = time.perf_counter()
+{program}
+seconds = time.perf_counter() - began
+import resource
+print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def once(program: str, cache: str) -> tuple[float, float]:
+    """Return the seconds that *program* takes in a fresh interpreter, and the KiB that it ends with."""
+    command = [sys.executable, "-c", MEASURED.format(program=program)]
+    environment = {
+        **os.environ,
+        "PYTHONPYCACHEPREFIX": cache,
+        "PYTHONDONTWRITEBYTECODE": "",
+    }  # as where it is installed
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    seconds, memory = done.stdout.split()
+    return float(seconds), float(memory)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as cache:
+        rounds = [[once(program, cache) for program in MOST] for _ in range(ROUNDS + 1)][1:]  # the first compiles
+    medians = [
+        [statistics.median(each) for each in zip(*results, strict=True)] for results in zip(*rounds, strict=True)
+    ]
+    seconds, memory = medians[0]
+    kept = True
+    print(f"Python {sys.version.split()[0]}, medians of {ROUNDS}")
+    for (program, most), (took, kib) in zip(MOST.items(), medians, strict=True):
+        kept &= took <= most * seconds and kib - memory <= MOST_MEMORY
+        last = program.strip().splitlines()[-1]
+        print(f"{last:66} {took * 1e3:6.1f} ms {took / seconds:6.2f} (at most {most})  {kib - memory:+7.0f} KiB")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,4 @@
+from tokenkit.auth.bearer import BearerAuth
+from tokenkit.auth.session import AuthorizedSession
+
+__all__ = ["AuthorizedSession", "BearerAuth"]

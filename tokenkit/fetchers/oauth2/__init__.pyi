@@ -1,0 +1,28 @@
+from tokenkit.fetchers.oauth2.browser import BrowserSignIn
+from tokenkit.fetchers.oauth2.device import DeviceSignIn
+from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
+from tokenkit.fetchers.oauth2.grants import (
+    ClientCredentialsFetcher,
+    JwtBearerFetcher,
+    PasswordFetcher,
+    RefreshTokenFetcher,
+    TokenExchangeFetcher,
+)
+from tokenkit.fetchers.oauth2.introspection import introspect, revoke
+from tokenkit.fetchers.oauth2.sign_in import SignedInFetcher, SignInFlow, SignInPrompt
+
+__all__ = [
+    "BrowserSignIn",
+    "ClientCredentialsFetcher",
+    "DeviceSignIn",
+    "JwtBearerFetcher",
+    "OAuth2Fetcher",
+    "PasswordFetcher",
+    "RefreshTokenFetcher",
+    "SignInFlow",
+    "SignInPrompt",
+    "SignedInFetcher",
+    "TokenExchangeFetcher",
+    "introspect",
+    "revoke",
+]

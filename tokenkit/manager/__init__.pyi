@@ -1,0 +1,3 @@
+from tokenkit.manager.manager import TokenManager, TokenReceiver
+
+__all__ = ["TokenManager", "TokenReceiver"]

@@ -1,0 +1,3 @@
+from tokenkit.pipeline.pipeline import PipelineTokenProvider, TokenFetchPipeline
+
+__all__ = ["PipelineTokenProvider", "TokenFetchPipeline"]
