@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
@@ -175,6 +176,13 @@ class _Narrator(TokenListener):
         logger.info("%s: %s: %s", event.service_name, what, event.result)
 
 
+def _demo(asked: argparse.Namespace) -> None:
+    # By name: the kit is for tests, and nothing else of the package knows it.
+    failed = runpy.run_module("tokenkit.testing.demo")["main"]()
+    if failed:
+        raise AuthenticationError("a request of the demo failed")
+
+
 def _refuse_name(asked: argparse.Namespace) -> None:
     if asked.name is not None:
         raise ConfigurationError("NAME is a table of a file: give --config FILE")
@@ -207,4 +215,6 @@ def _parser() -> argparse.ArgumentParser:
         "--no-secrets", dest="secrets", action="store_false", help="do not look whether secrets are in their places"
     )
     check.set_defaults(command=_check)
+    demo = commands.add_parser("demo", help="see it work: 16 threads, an outage, a revocation; 20 seconds, no network")
+    demo.set_defaults(command=_demo, verbose=False)
     return parser
