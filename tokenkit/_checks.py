@@ -6,25 +6,42 @@ import math
 import sys
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["check_fields", "check_step", "check_texts", "check_words", "checked_seconds"]
+__all__ = ["check_fields", "check_step", "check_texts", "check_words", "is_count", "is_seconds", "seconds"]
 
 
-def checked_seconds(name: str, value: float | timedelta | None) -> float | None:
-    """Return a caller's time limit in seconds; None where it is None.
+def seconds(name: str, value: object, *, zero: bool, infinite: bool) -> float:
+    """Return a duration, given as a number of seconds or a timedelta, in seconds.
+
+    Args:
+        name: What the error calls it.
+        value: The duration.
+        zero: Whether it may be 0.
+        infinite: Whether it may be infinite, as what is too large for a float then is.
 
     Raises:
-        ConfigurationError: It is neither, or negative.
+        ConfigurationError: It is no duration, or outside its range.
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not number >= 0:
-        raise ConfigurationError(f"{name} must be None, a timedelta or seconds, at least 0")
+    if not is_seconds(number, zero=zero, infinite=infinite):
+        kind = "seconds or a timedelta" if infinite else "a finite number of seconds or a timedelta"
+        raise ConfigurationError(f"{name} must be {kind}, {'at least' if zero else 'more than'} 0")
     return float(number) if number <= sys.float_info.max else math.inf
+
+
+def is_seconds(value: object, *, zero: bool, infinite: bool) -> TypeGuard[float]:
+    """Whether *value* is a number of seconds in this range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return (value >= 0 if zero else value > 0) and (infinite or value <= sys.float_info.max)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether *value* is a whole number, at least 0, of a size that a machine counts to."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= sys.maxsize
 
 
 def check_step(name: object, depends_on: Sequence[str], ttl: timedelta | None) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final, TypeVar, final
 
+from tokenkit._checks import is_count, is_seconds, seconds
 from tokenkit.errors import ConfigurationError
 
 __all__ = [
@@ -59,12 +60,10 @@ class FetchOptions:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"{name} must be True or False")
         limit = self.renew_request_timeout
-        if isinstance(limit, timedelta):
-            limit = limit.total_seconds()
+        if limit is not None:
+            limit = seconds("renew_request_timeout", limit, zero=False, infinite=False)
             object.__setattr__(self, "renew_request_timeout", limit)
-        if limit is not None and not _is_timeout(limit):
-            raise ConfigurationError("renew_request_timeout must be a finite number of seconds, more than 0")
-        if self.max_retries is not None and not _is_count(self.max_retries):
+        if self.max_retries is not None and not is_count(self.max_retries):
             raise ConfigurationError("max_retries must be a whole number, at least 0")
 
     @classmethod
@@ -88,19 +87,12 @@ class FetchOptions:
             renew_synchronous=bool(options.get(OPTION_RENEW_SYNCHRONOUS, False)),
             report_error=bool(options.get(OPTION_REPORT_ERROR, True)),
             renew_request_timeout=_parsed(options, OPTION_RENEW_REQUEST_TIMEOUT, float, _is_timeout),
-            max_retries=_parsed(options, OPTION_MAX_RETRIES, int, _is_count),
+            max_retries=_parsed(options, OPTION_MAX_RETRIES, int, is_count),
         )
 
 
 _DEFAULT = FetchOptions()
-
-
-def _is_timeout(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+_is_timeout = partial(is_seconds, zero=False, infinite=False)
 
 
 def _parsed(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, final
 
+from tokenkit._checks import is_count, seconds
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.tokens import Token, positive_seconds
 
@@ -191,17 +191,13 @@ _POSITIVE = {
 
 
 def _checked(name: str, value: object) -> float | int:
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= sys.float_info.max:
-        raise ConfigurationError(f"{name} must be a finite number or a timedelta, not {type(value).__name__}")
-    if number < 0 or (number == 0 and name in _POSITIVE):
-        raise ConfigurationError(f"{name} must be {'more than' if name in _POSITIVE else 'at least'} 0")
+    if name == "max_retries":
+        if not is_count(value):
+            raise ConfigurationError("max_retries must be a whole number, at least 0")
+        return value
+    number = seconds(name, value, zero=name not in _POSITIVE, infinite=False)
     if name in ("lifetime_safe_fraction", "jitter") and number > 1:
         raise ConfigurationError(f"{name} is a share of the lifetime and must not be more than 1")
     if name == "retry_timeout_exponent" and number < 1:
         raise ConfigurationError("retry_timeout_exponent must be at least 1, or the back-off would shrink")
-    if name == "max_retries":
-        if not isinstance(number, int):
-            raise ConfigurationError("max_retries must be a whole number")
-        return number
-    return float(number)
+    return number

@@ -22,7 +22,7 @@ from urllib3.util import Retry, Timeout
 
 from tokenkit._net.connections import TimedAdapter, TimedConnection, TimedSocket
 from tokenkit._net.deadline import read_limit, shorter, time_left
-from tokenkit.errors import ConfigurationError
+from tokenkit._net.retries import checked_retries
 
 __all__ = ["DeadlineAdapter"]
 
@@ -75,7 +75,7 @@ class DeadlineAdapter(TimedAdapter):
     pools = MappingProxyType({"http": _Pool, "https": _TLSPool})
 
     def __init__(self, retries: int | Retry | None = None) -> None:
-        super().__init__(max_retries=_checked_retries(retries))
+        super().__init__(max_retries=_policy(retries))
         self._pid = os.getpid()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -138,15 +138,14 @@ class _CutRetry(Retry):
         super().sleep(response)
 
 
-def _checked_retries(retries: int | Retry | None) -> Retry:
-    if isinstance(retries, Retry):
-        policy = retries
-    elif retries is None or (isinstance(retries, int) and not isinstance(retries, bool) and retries >= 0):
-        policy = Retry(retries, redirect=False) if retries else Retry(0, read=False)
-    else:
-        raise ConfigurationError("retries must be a whole number, at least 0, or an urllib3.util.Retry")
-    if type(policy) is not Retry:
-        return policy
+def _policy(retries: int | Retry | None) -> Retry:
+    given = checked_retries(retries)
+    if isinstance(given, Retry) and type(given) is not Retry:
+        return given
     cut = _CutRetry.__new__(_CutRetry)
-    vars(cut).update(vars(policy))
+    vars(cut).update(vars(given if isinstance(given, Retry) else _tries(given or 0)))
     return cut
+
+
+def _tries(number: int) -> Retry:
+    return Retry(number, redirect=False) if number else Retry(0, read=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from tokenkit._checks import is_count, is_seconds, seconds
 from tokenkit.errors import ConfigurationError
 
 __all__ = ["checked_attempts", "checked_duration", "checked_limits", "checked_statuses", "checked_wait"]
@@ -21,33 +21,22 @@ def checked_statuses(codes: Iterable[int]) -> frozenset[int]:
 
 
 def checked_attempts(attempts: int) -> int:
-    if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 0:
+    if not is_count(attempts):
         raise ConfigurationError("max_refresh_attempts must be a whole number, at least 0")
     return attempts
 
 
 def checked_wait(timeout: float | timedelta | None, name: str = "timeout") -> float | None:
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= sys.float_info.max:
-        raise ConfigurationError(f"{name} must be a finite number of seconds, at least 0, or None")
-    return float(seconds)
+    return None if timeout is None else seconds(name, timeout, zero=True, infinite=False)
 
 
 def checked_limits(timeout: Any) -> Any:
     pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    if len(pair) != 2 or not all(one is None or _is_duration(one) for one in pair):
+    if len(pair) != 2 or not all(one is None or is_seconds(one, zero=False, infinite=False) for one in pair):
         raise ConfigurationError("timeout must be seconds, more than 0, a pair (connect, read) of them, or None")
     return timeout
 
 
 def checked_duration(duration: float | timedelta) -> float:
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if not _is_duration(seconds):
-        raise ConfigurationError("max_allowed_time must be a number of seconds, more than 0, or None")
-    return min(seconds, threading.TIMEOUT_MAX)  # sockets and locks take no more, which is 49 days and up
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+    limit = seconds("max_allowed_time", duration, zero=False, infinite=False)
+    return min(limit, threading.TIMEOUT_MAX)  # sockets and locks take no more, which is 49 days and up

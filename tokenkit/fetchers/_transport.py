@@ -21,8 +21,9 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError
 from urllib3.util import Retry
 
-from tokenkit._checks import check_fields
+from tokenkit._checks import check_fields, is_seconds
 from tokenkit._net.deadline import deadline
+from tokenkit._net.retries import checked_retries
 from tokenkit._net.urls import host_of
 from tokenkit._per_process import PerProcess
 from tokenkit._secrecy.scrubber import Scrubber
@@ -87,12 +88,11 @@ class _Backoff(Retry):
 
 
 def _policy(retries: int | Retry | None) -> Retry:
-    if isinstance(retries, Retry):
-        return retries
-    if isinstance(retries, bool) or not isinstance(retries, (int, type(None))) or (retries or 0) < 0:
-        raise ConfigurationError("retries must be a whole number, at least 0, or an urllib3.util.Retry")
+    given = checked_retries(retries)
+    if isinstance(given, Retry):
+        return given
     return _Backoff(
-        total=2 if retries is None else retries,
+        total=2 if given is None else given,
         backoff_factor=0.4,
         status_forcelist=_RETRIED_STATUSES,
         allowed_methods=None,
@@ -102,14 +102,10 @@ def _policy(retries: int | Retry | None) -> Retry:
 def _limits(timeout: Timeout) -> tuple[float, float, float]:
     """Return the seconds for a connection, for one read, and for the whole of one try."""
     pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    if len(pair) != 2 or not all(_is_duration(one) for one in pair):
+    if len(pair) != 2 or not all(is_seconds(one, zero=False, infinite=False) for one in pair):
         raise ConfigurationError("timeout must be a number of seconds, more than 0, or a pair (connect, read) of them")
     connect, read = (min(one, _LONGEST) for one in pair)
     return connect, read, connect + read if isinstance(timeout, tuple) else connect
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 @final

@@ -7,14 +7,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 
-from tokenkit._checks import check_step
+from tokenkit._checks import check_step, seconds
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.references import from_context, given
@@ -94,9 +93,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         if isinstance(self.argv, (str, bytes)) or not self.argv or not all(isinstance(a, str) for a in self.argv):
             raise ConfigurationError("argv must be a sequence of strings, the program first; there is no shell")
         self.argv = tuple(self.argv)
-        number = isinstance(self.timeout, (int, float)) and not isinstance(self.timeout, bool)
-        if not number or not 0 < self.timeout <= sys.float_info.max:
-            raise ConfigurationError("timeout must be a finite number of seconds, more than 0")
+        self.timeout = seconds("timeout", self.timeout, zero=False, infinite=False)
         self._open()
 
     def _open(self) -> None:

@@ -5,7 +5,6 @@ The other local sources, a program and a storage, have modules of their own and 
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, final
 
-from tokenkit._checks import check_step
+from tokenkit._checks import check_step, seconds
 from tokenkit._secrecy.files import read_secret
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
@@ -217,10 +216,7 @@ class FileTokenFetcher(TokenFetcher):
         self.depends_on = check_step(self.name, self.depends_on, self.ttl)
         if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
             raise ConfigurationError("path must be a path")
-        if isinstance(self.reread, timedelta):
-            self.reread = self.reread.total_seconds()
-        if not 0 < self.reread < math.inf:
-            raise ConfigurationError("reread must be a number of seconds, more than 0")
+        self.reread = seconds("reread", self.reread, zero=False, infinite=False)
 
     def __repr__(self) -> str:
         return f"<FileTokenFetcher {self.name!r} from {os.fspath(self.path)}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tokenkit._checks import checked_seconds
+from tokenkit._checks import seconds
 from tokenkit.clock import Clock
 from tokenkit.contracts import TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
@@ -52,7 +52,6 @@ def checked_retries(value: int | None, policy: RefreshPolicy) -> int:
 
 def time_limits(timeout: float | timedelta | None, options: FetchOptions, policy: RefreshPolicy) -> tuple[float, float]:
     """Return how many seconds a call may wait, and how many an attempt started for it may take."""
-    limit = checked_seconds("renew_request_timeout", options.renew_request_timeout)
-    limit = policy.seconds("refresh_request_timeout") if limit is None else limit
-    wait = checked_seconds("timeout", timeout)
-    return limit if wait is None else wait, limit
+    asked = options.renew_request_timeout  # a number: FetchOptions has seen to it
+    limit = policy.seconds("refresh_request_timeout") if asked is None else float(asked)  # type: ignore[arg-type]  # so
+    return limit if timeout is None else seconds("timeout", timeout, zero=True, infinite=True), limit

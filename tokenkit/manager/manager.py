@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, final
 
-from tokenkit._checks import checked_seconds
+from tokenkit._checks import seconds
 from tokenkit._secrecy.pickling import check_picklable
 from tokenkit._sources.calling import FetcherProvider
 from tokenkit.clock import Clock, SystemClock
@@ -201,9 +201,9 @@ class TokenManager:
             grace: Seconds to wait for the thread. None: as long as an attempt may run; 0: not at all.
             revoke: Ask the source to revoke the token held (RFC 7009), where it can. A failure is logged.
         """
-        seconds = checked_seconds("grace", grace)
+        wait = None if grace is None else seconds("grace", grace, zero=True, infinite=True)
         self.stop()
-        self._engine.join(self._policy.seconds("refresh_request_timeout") if seconds is None else seconds)
+        self._engine.join(self._policy.seconds("refresh_request_timeout") if wait is None else wait)
         token, revoker = self.current, getattr(self._source, "revoke", None)
         if revoke and token is not None and revoker is not None:
             _quietly("revoke the token", partial(revoker, token))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import final
 
-from tokenkit._checks import checked_seconds
+from tokenkit._checks import seconds
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
@@ -149,8 +149,8 @@ class TokenFetchPipeline:
                 everything.callback(step.close)
 
     def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
-        seconds = checked_seconds("timeout", timeout)
-        deadline = math.inf if seconds is None else self._clock.monotonic() + seconds
+        limit = math.inf if timeout is None else seconds("timeout", timeout, zero=True, infinite=True)
+        deadline = self._clock.monotonic() + limit
         places = StepStore(self._storage, keys_of(self._by_name, self._prefix), self._flights)
         run = Execution(self._by_name, places, self._clock, self._policy, deadline)
         last = self._steps[-1]

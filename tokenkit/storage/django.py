@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
 
+from tokenkit._checks import seconds
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError
@@ -18,7 +19,7 @@ from tokenkit.storage._directory import default_directory
 from tokenkit.storage._django_connections import DjangoCaches
 from tokenkit.storage._locks.cache import CacheLease, CacheLocks
 from tokenkit.storage._locks.files import FileLocks
-from tokenkit.storage._locks.leases import LeaseBook, checked_lease
+from tokenkit.storage._locks.leases import LeaseBook
 from tokenkit.storage._locks.threads import KeyLocks
 from tokenkit.storage._names import entry_name, readable_part
 from tokenkit.storage.codec import EntryReader, encode, matches, retention
@@ -71,7 +72,7 @@ class DjangoCacheTokenStorage(TokenStorage):
     ) -> None:
         self._alias = cache_alias
         self._prefix = key_prefix
-        self._lease = checked_lease(lock_lease)
+        self._lease = seconds("lock_lease", lock_lease, zero=False, infinite=False)
         self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory).absolute()
         self._caches = DjangoCaches(cache_alias)
         self._cache_locks = CacheLocks(self._caches.call)

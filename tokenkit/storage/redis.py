@@ -15,13 +15,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tokenkit._checks import seconds
 from tokenkit._per_process import PerProcess
 from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
-from tokenkit.storage._locks.leases import LeaseBook, checked_lease
+from tokenkit.storage._locks.leases import LeaseBook
 from tokenkit.storage._names import entry_name
 from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.tokens import Token
@@ -75,7 +76,7 @@ class RedisTokenStorage(TokenStorage):
     def __init__(self, client_or_url: Any, key_prefix: str = "tokenkit", *, lock_lease: float = 60.0) -> None:
         self._origin = client_or_url
         self._prefix = key_prefix
-        self._lease = checked_lease(lock_lease)
+        self._lease = seconds("lock_lease", lock_lease, zero=False, infinite=False)
         self._clients = PerProcess(self._make_client)
         self._leases: LeaseBook[str] = LeaseBook()  # owner values, by key
         self._reader = EntryReader(repr(self))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, final
 
-from tokenkit._checks import checked_seconds
+from tokenkit._checks import seconds
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, SignInRequiredError, own_copy
@@ -109,11 +109,9 @@ class SignInFlow(OAuth2Fetcher):
             AuthenticationError: The server refused, or cannot be reached.
             ConfigurationError: An argument is wrong, or an endpoint is not known.
         """
-        seconds = checked_seconds("timeout", timeout)
-        if not seconds:
-            raise ConfigurationError("timeout must be more than 0 seconds")
+        limit = seconds("timeout", timeout, zero=False, infinite=True)
         try:
-            return self._signed_in(show or show_prompt, clock, clock.monotonic() + seconds)
+            return self._signed_in(show or show_prompt, clock, clock.monotonic() + limit)
         except AuthenticationError as error:
             failure = own_copy(error)  # without the frames whose variables hold codes
         raise failure

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar, final
 
-from tokenkit.errors import ConfigurationError
-
-__all__ = ["LeaseBook", "checked_lease"]
+__all__ = ["LeaseBook"]
 
 L = TypeVar("L")
 
@@ -43,14 +40,3 @@ class LeaseBook(Generic[L]):
             mine.pid, mine.held = os.getpid(), {}
         held: dict[str, L] = mine.held
         return held
-
-
-def checked_lease(seconds: float) -> float:
-    """Return *seconds* if a lease can last that long.
-
-    Raises:
-        ConfigurationError: It is not a positive, finite number.
-    """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
-        raise ConfigurationError("lock_lease must be a positive number of seconds")
-    return float(seconds)
