@@ -1,0 +1,50 @@
+"""Real signals whose handler raises, as the soft time limits of job queues do; they fall anywhere into what runs."""
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")
+
+
+class Interrupt(BaseException):
+    """What the handler raises."""
+
+
+def _raise(*_: object) -> None:
+    raise Interrupt
+
+
+@contextmanager
+def _handled() -> Iterator[None]:
+    # pytest-timeout uses the same timer; it gets it back as it was.
+    theirs, remaining = signal.signal(signal.SIGALRM, _raise), signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, theirs)
+        signal.setitimer(signal.ITIMER_REAL, *remaining)
+
+
+def storm(
+    work: Callable[[], object], times: int, *, longest: float = 0.0003, after: Callable[[], object] = int
+) -> None:
+    """Call *work* again and again, in the main thread, while signals fall into it.
+
+    Args:
+        work: What is to be interrupted.
+        times: How many signals.
+        longest: Seconds until the next one, at most; drawn at random.
+        after: Called after each, undisturbed.
+    """
+    with _handled():
+        for _ in range(times):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, longest))
+                while True:
+                    work()
+            except Interrupt:
+                after()
