@@ -159,9 +159,30 @@ class TokenStorage(ABC):
     expired. Every method may raise :class:`~tokenkit.errors.StorageError` when the storage fails.
     """
 
+    @property
+    def lock_lease(self) -> float | None:
+        """Seconds after which :meth:`lock` comes free although its holder lives; None, the default: never.
+
+        An attempt of a manager may take no longer.
+        """
+        return None
+
     @abstractmethod
     def get(self, key: str) -> Token | None:
         """Return the token under *key*, expired or not; None if there is none, or nothing that can be read."""
+
+    def get_strict(self, key: str) -> Token | None:
+        """Return the token under *key* as :meth:`get` does; None is certain to mean that there is none.
+
+        It is for those who would spend a refresh token that was given to the program: a newer one may be in what
+        cannot be read. By default it is :meth:`get`, which is right where everything that is there can be read.
+
+        Raises:
+            StorageError: The storage fails; or there is something that nobody but this program's user may have
+                written and that cannot be read here: it is encrypted with another key, a later version of tokenkit
+                wrote it, or the permissions of its file are wrong. Junk is no such thing: it is absent.
+        """
+        return self.get(key)
 
     @abstractmethod
     def set(self, key: str, token: Token) -> None:
@@ -193,7 +214,8 @@ class TokenStorage(ABC):
             token: The new one.
 
         Returns:
-            Whether it was put. False too for a thread whose :meth:`lock` on *key* ran out in the meantime.
+            Whether it was put. The comparison alone decides: a thread whose :meth:`lock` on *key* ran out in the
+            meantime overwrites nothing that another put there, and may still write where nobody did.
         """
 
     @abstractmethod

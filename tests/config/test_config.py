@@ -134,7 +134,7 @@ def test_each_storage_is_made_without_touching_it(kind: str) -> None:
 def test_djangos_cache_is_a_storage_too(tmp_path: Path) -> None:
     """The keys are its arguments; Django's settings are not looked at before the first use."""
     needs.module("django")
-    keys = {"cache_alias": "tokens", "key_prefix": "p", "lock_lease": 5, "lock_directory": str(tmp_path)}
+    keys = {"cache_alias": "tokens", "key_prefix": "p", "lock_lease": 45, "lock_directory": str(tmp_path)}
     storage = parts(**CLIENT, storage={"type": "django", **keys}).storage
     assert "DjangoCacheTokenStorage" == type(storage).__name__
     assert "tokens" in repr(storage)

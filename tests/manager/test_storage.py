@@ -8,8 +8,18 @@ from datetime import timedelta
 import pytest
 from support.scripted import PATIENCE, STEADY, Harness, down, outcomes
 
-from tokenkit import AuthenticationError, RefreshPolicy, StorageError, Token, TokenEndpointError, TokenStorage
+from tokenkit import (
+    AuthenticationError,
+    ConfigurationError,
+    RefreshPolicy,
+    StorageError,
+    Token,
+    TokenEndpointError,
+    TokenManager,
+    TokenStorage,
+)
 from tokenkit.errors import StorageLockTimeoutError
+from tokenkit.fetchers import StaticTokenFetcher
 from tokenkit.storage import InMemoryTokenStorage
 
 KEY = "scripted"
@@ -468,3 +478,21 @@ def test_a_close_closes_the_storage_too(make_harness: Callable[..., Harness], ca
     harness = make_harness(storage=wrapped, policy=STEADY)
     harness.manager.close()
     assert (1, ["close"], False) == (harness.source.closed, wrapped.log, CANARY in caplog.text)
+
+
+class Leased(Wrapped):
+    """A storage whose lock runs out."""
+
+    lock_lease = 60.0  # type: ignore[assignment]  # a plain attribute is enough
+
+    def __init__(self) -> None:
+        super().__init__(InMemoryTokenStorage())
+
+
+def test_an_attempt_may_not_outlive_the_storages_lock() -> None:
+    """Where the lock is a lease, two would renew at once: told when the manager is made, with both numbers."""
+    storage = Leased()
+    with pytest.raises(ConfigurationError, match=r"refresh_request_timeout \(61 s\).*lock_lease \(60 s\)"):
+        TokenManager(StaticTokenFetcher("t"), storage, policy=RefreshPolicy(refresh_request_timeout=61))
+    with TokenManager(StaticTokenFetcher("t"), storage, policy=RefreshPolicy(refresh_request_timeout=60)) as manager:
+        assert "t" == manager.get_token().access_token

@@ -100,6 +100,20 @@ def test_unreadable_entry(text: Any) -> None:
     assert (None, None) == (caught.value.__cause__, caught.value.__context__)
 
 
+def test_strict_reader_takes_a_later_versions_entry_for_no_absence() -> None:
+    """What a later version of tokenkit wrote may have the newest refresh token: a strict reader says what is there."""
+    reader = EntryReader("file storage")
+    with pytest.raises(StorageError, match="file storage: what is there cannot be read: a later version") as caught:
+        reader.read("key", UNREADABLE["a later version"], strict=True)
+    assert "s3cr3t" not in f"{caught.value!r} {vars(caught.value)}"
+
+
+@pytest.mark.parametrize("name", sorted(UNREADABLE.keys() - {"a later version"}))
+def test_strict_reader_takes_junk_for_absent(name: str) -> None:
+    """Junk is nobody's: there is no token in it for anyone."""
+    assert EntryReader("file storage").read("key", UNREADABLE[name], strict=True) is None
+
+
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
 def test_reader_takes_the_unreadable_for_absent(text: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A reader finds nothing in an entry that does not decode, and says so once without its content or its key."""
@@ -151,7 +165,7 @@ def test_matches(stored: Token | None, expected: Token | None, same: bool) -> No
 
 
 NOW = 1_800_000_000.0
-MONTH = 30 * 86400
+LONG = 400 * 86400
 
 
 def _token(lifetime: float, **fields: Any) -> Token:
@@ -168,17 +182,17 @@ def _token(lifetime: float, **fields: Any) -> Token:
         (_token(0.5), 2),
         (_token(-10), 1),
         (_token(3600, extra={"refresh_expires_in": 7200}), 3601),
-        (_token(3600, refresh_token="r"), MONTH + 1),
-        (_token(2 * MONTH, refresh_token="r"), 2 * MONTH + 1),
+        (_token(3600, refresh_token="r"), LONG + 1),
+        (_token(2 * LONG, refresh_token="r"), 2 * LONG + 1),
         *[
             (_token(3600, refresh_token="r", extra={"refresh_expires_in": value}), seconds + 1)
             for value, seconds in [
                 (7200, 7200),
                 ("7200", 7200),
                 (60, 3600),
-                (0, MONTH),
-                (True, MONTH),
-                (10**400, MONTH),
+                (0, LONG),
+                (True, LONG),
+                (10**400, LONG),
                 (1e18, 100 * 365 * 24 * 3600),
             ]
         ],
@@ -187,6 +201,13 @@ def _token(lifetime: float, **fields: Any) -> Token:
 def test_retention(token: Token, seconds: int | None) -> None:
     """An entry is kept until its access token expired, or its refresh token if that lives longer, and a second more."""
     assert seconds == retention(token, NOW)
+
+
+@pytest.mark.parametrize("name", ["refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"])
+def test_retention_knows_the_names_of_a_refresh_tokens_lifetime(name: str) -> None:
+    """An entry is kept as long as the endpoint says, by whichever of its names it says it."""
+    token = _token(60, refresh_token="r", extra={name: 184 * 86400})
+    assert 184 * 86400 + 1 == retention(token, NOW)
 
 
 def test_retention_counts_from_the_issue() -> None:

@@ -165,14 +165,16 @@ def test_values_are_json_text(make: Callable[..., DjangoCacheTokenStorage]) -> N
     assert value.startswith('{"version":1,')
 
 
-@pytest.mark.parametrize(("seconds", "kept"), [(50, 51), (0.3, 2), (400 * 24 * 3600, None)])
+@pytest.mark.parametrize(
+    ("seconds", "kept"), [(50, 51), (0.3, 2), (400 * 24 * 3600, 400 * 24 * 3600 + 1), (3000 * 24 * 3600, None)]
+)
 def test_entries_expire_in_whole_seconds(
     make: Callable[..., DjangoCacheTokenStorage],
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
     kept: int | None,
 ) -> None:
-    """An entry is given its token's life, rounded up; more than a year is no end, since memcached has none so late."""
+    """An entry is given its token's life, rounded up; years are no end, since memcached has none after 2038."""
     from django.core.cache.backends.locmem import LocMemCache
 
     timeouts: list[object] = []
@@ -295,15 +297,35 @@ def on_redis(use_cache: Any, servers: Callable[[str], Daemon]) -> Callable[..., 
     return use_cache(f"{CORE}.redis.RedisCache", servers("redis").redis_url, KEY_PREFIX="lease")
 
 
-def test_a_lease_that_ran_out_replaces_nothing(on_redis: Callable[..., DjangoCacheTokenStorage]) -> None:
+def test_a_lease_that_ran_out_overwrites_nothing(on_redis: Callable[..., DjangoCacheTokenStorage]) -> None:
     """A slow holder whose lease ran out never overwrites what the next holder put there."""
     slow, quick = on_redis(lock_lease=0.5), on_redis()
     quick.set("key", OLD)
-    with slow.lock("key", 1):
-        with quick.lock("key", 5):  # granted when the cache has freed the other's, after a whole second
-            assert not slow.replace("key", OLD, NEW)
+    with slow.lock("key", 1), quick.lock("key", 5):  # granted when the cache has freed the other's, after a second
+        assert quick.replace("key", OLD, Token("next"))
         assert not slow.replace("key", OLD, NEW)
-    assert OLD == quick.get("key")
+    assert Token("next") == quick.get("key")
+
+
+@pytest.mark.parametrize("backend", ["redis", "memcached"])
+def test_a_cache_that_the_application_cleared_loses_no_answer(
+    use_cache: Any, servers: Callable[[str], Daemon], backend: str
+) -> None:
+    """The entry and the lease are gone, and what came meanwhile is stored where nothing is expected any more."""
+    needs.module("redis" if backend == "redis" else "pymemcache")
+    backends = {
+        "redis": ("redis.RedisCache", lambda: servers("redis").redis_url),
+        "memcached": ("memcached.PyMemcacheCache", lambda: servers("memcached").address),
+    }
+    name, location = backends[backend]
+    storage = use_cache(f"{CORE}.{name}", location())()
+    storage.set("key", OLD)
+    with storage.lock("key", 1):
+        caches["default"].clear()
+        assert not storage.replace("key", OLD, NEW)
+        assert storage.get_strict("key") is None
+        assert storage.replace("key", None, NEW)
+    assert NEW == storage.get("key")
 
 
 def test_a_lost_lock_is_not_released_for_another(on_redis: Callable[..., DjangoCacheTokenStorage]) -> None:

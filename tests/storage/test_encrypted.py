@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from support import needs
+from support.secrets_shown import shown
 
-from tokenkit.errors import ConfigurationError
+from tokenkit.errors import ConfigurationError, StorageError
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
@@ -80,6 +81,40 @@ def test_what_no_key_decrypts_is_absent(inner: InMemoryTokenStorage, caplog: pyt
     assert not storage.delete_if_equal("key", TOKEN)
     assert storage.replace("key", None, TOKEN)
     assert TOKEN == storage.get("key")
+
+
+def test_what_no_key_decrypts_is_told_to_who_would_spend_a_refresh_token(inner: InMemoryTokenStorage) -> None:
+    """In a strict look it is a StorageError: another release may have written the newest refresh token there."""
+    EncryptedTokenStorage(inner, KEY).set("key", TOKEN)
+    with pytest.raises(StorageError, match="no key decrypts it") as caught:
+        EncryptedTokenStorage(inner, OTHER).get_strict("key")
+    assert "secret" not in shown(caught.value)
+    assert TOKEN == EncryptedTokenStorage(inner, [OTHER, KEY]).get_strict("key")
+    assert EncryptedTokenStorage(inner, OTHER).get_strict("nothing") is None
+
+
+def test_a_plain_token_is_told_to_who_would_spend_a_refresh_token(inner: InMemoryTokenStorage) -> None:
+    """Whoever begins to encrypt a storage that is in use hears of it, rather than spend an old refresh token."""
+    inner.set("key", TOKEN)
+    with pytest.raises(StorageError, match="not encrypted"):
+        EncryptedTokenStorage(inner, KEY).get_strict("key")
+
+
+def test_a_rolling_deployment_of_a_key_is_read_by_all(inner: InMemoryTokenStorage) -> None:
+    """New key last everywhere, then first, then the old one dropped: at no step is there what a program cannot read."""
+    for older, newer in ([[KEY], [KEY, OTHER]], [[KEY, OTHER], [OTHER, KEY]], [[OTHER, KEY], [OTHER]]):
+        EncryptedTokenStorage(inner, newer).set("key", TOKEN)
+        assert TOKEN == EncryptedTokenStorage(inner, older).get_strict("key")
+        EncryptedTokenStorage(inner, older).set("key", TOKEN)
+        assert TOKEN == EncryptedTokenStorage(inner, newer).get_strict("key")
+        EncryptedTokenStorage(inner, newer).set("key", TOKEN)  # each is renewed before the next step
+
+
+def test_its_lease_is_the_inner_storages() -> None:
+    """A manager that compares its patience with the lock's finds the lock's."""
+    redis = needs.module("tokenkit.storage.redis")
+    storage = redis.RedisTokenStorage("redis://localhost", lock_lease=7)
+    assert 7 == EncryptedTokenStorage(storage, KEY).lock_lease
 
 
 def test_a_plain_token_is_absent(inner: InMemoryTokenStorage) -> None:

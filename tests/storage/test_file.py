@@ -244,6 +244,32 @@ def test_what_cannot_be_trusted_is_absent(
     assert 0o600 == entry.lstat().st_mode & 0o777
 
 
+@pytest.mark.parametrize("damage", [inflate, pipe, link, open_to_the_group, open_to_all, give_away])
+def test_what_cannot_be_trusted_is_told_to_who_would_spend_a_refresh_token(
+    storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None]
+) -> None:
+    """In a strict look it is a StorageError: the newest refresh token may be in it."""
+    damage(entry)
+    with pytest.raises(StorageError, match="what is there cannot be read") as caught:
+        storage.get_strict("key")
+    assert "secret" not in shown(caught.value)
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, scramble])
+def test_junk_is_absent_to_whoever_looks(
+    storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None]
+) -> None:
+    """There is no token in it that anybody could have read."""
+    damage(entry)
+    assert storage.get_strict("key") is None
+
+
+def test_what_is_not_there_is_absent_to_whoever_looks(storage: FileTokenStorage, entry: Path) -> None:
+    """No such key, or no directory yet, is a clear answer."""
+    assert storage.get_strict("other") is None
+    assert FileTokenStorage(entry.parent / "none" / "yet").get_strict("key") is None
+
+
 @pytest.mark.parametrize("damage", [scramble, pipe, link])
 def test_a_damaged_entry_is_replaced(storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None]) -> None:
     """Where absence is expected, damage is what was expected."""

@@ -1,6 +1,7 @@
 """Tokens in Redis: a real server, healthy and otherwise."""
 
 import copy
+import importlib
 import pickle
 import signal
 import time
@@ -127,7 +128,7 @@ def test_entries_expire_on_the_server(storage: RedisTokenStorage, client: Any) -
     for token in (soon, refreshable, limited, Token("d")):
         storage.set("key", token)
         lives.append(client.ttl(client.keys()[0]))
-    assert [51, 30 * 24 * 3600, 501, -1] == pytest.approx(lives, abs=2)
+    assert [51, 400 * 24 * 3600, 501, -1] == pytest.approx(lives, abs=2)
     assert storage.replace("key", Token("d"), soon)
     assert 51 == pytest.approx(client.ttl(client.keys()[0]), abs=2)
 
@@ -156,16 +157,26 @@ def test_what_does_not_decode_is_absent(storage: RedisTokenStorage, client: Any,
 # Leases
 
 
-def test_a_lease_that_ran_out_replaces_nothing(server: Daemon, storage: RedisTokenStorage) -> None:
+def test_a_lease_that_ran_out_overwrites_nothing(server: Daemon, storage: RedisTokenStorage) -> None:
     """A slow holder whose lease ran out never overwrites what the next holder put there."""
+    slow = RedisTokenStorage(server.redis_url, lock_lease=0.1)
+    storage.set("key", OLD)
+    with slow.lock("key", 1), storage.lock("key", 5):  # granted when the server has freed the other's
+        in_threads(1, lambda _: storage.replace("key", OLD, Token("next")))
+        assert not slow.replace("key", OLD, NEW)
+    assert Token("next") == storage.get("key")
+    slow.close()
+
+
+def test_a_lease_that_ran_out_loses_no_answer(server: Daemon, storage: RedisTokenStorage) -> None:
+    """Where nobody wrote meanwhile, what a slow holder got is stored: it may be a refresh token, spent for good."""
     slow = RedisTokenStorage(server.redis_url, lock_lease=0.1)
     storage.set("key", OLD)
     with slow.lock("key", 1):
         with storage.lock("key", 5):  # granted when the server has freed the other's
-            assert not slow.replace("key", OLD, NEW)
-        assert not slow.replace("key", OLD, NEW)
-        in_threads(1, lambda _: storage.replace("key", OLD, Token("next")))
-    assert Token("next") == storage.get("key")
+            pass
+        assert slow.replace("key", OLD, NEW)
+    assert NEW == storage.get("key")
     slow.close()
 
 
@@ -197,6 +208,19 @@ def test_a_bad_url_is_refused_without_its_password() -> None:
         RedisTokenStorage("http://user:secret@host")
     assert "secret" not in repr(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("prefix", [None, b"tokenkit", 5, ""])
+def test_a_prefix_is_text(prefix: Any) -> None:
+    """What would become 'None:...' in the server is refused."""
+    with pytest.raises(ConfigurationError, match="key_prefix"):
+        RedisTokenStorage("redis://localhost", prefix)
+
+
+def test_a_client_of_asyncio_is_refused() -> None:
+    """Its answers would never be awaited."""
+    with pytest.raises(ConfigurationError, match="asyncio"):
+        RedisTokenStorage(importlib.import_module("redis.asyncio").Redis())
 
 
 @pytest.mark.parametrize("client", [None, 6379, ["redis://localhost"]])
@@ -237,6 +261,51 @@ def test_a_host_an_hour_off_keeps_entries_as_long(storage: RedisTokenStorage, cl
         with time_machine.travel(time.time() + hours * 3600, tick=True):
             storage.set("key", Token.from_response({"access_token": "a", "expires_in": 50}))
         assert 51 == pytest.approx(client.ttl(client.keys()[0]), abs=2)
+
+
+# Users that may not do everything
+
+
+@pytest.fixture
+def as_user(server: Daemon, client: Any) -> Iterator[Callable[..., RedisTokenStorage]]:
+    """Make a storage as a user of the server who may do what *rules* say."""
+    made: list[RedisTokenStorage] = []
+
+    def make(*rules: str) -> RedisTokenStorage:
+        client.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">pw", "~tokenkit:*", *rules)
+        made.append(RedisTokenStorage(f"redis://limited:pw@{server.address}"))
+        return made[-1]
+
+    yield make
+    for storage in made:
+        storage.close()
+    client.execute_command("ACL", "DELUSER", "limited")
+
+
+@pytest.mark.parametrize("rules", [("+@all", "-@scripting"), ("+@all", "-eval", "-evalsha", "-script|load")])
+def test_a_user_without_scripts_is_told_before_it_has_a_lock(
+    as_user: Callable[..., RedisTokenStorage], client: Any, rules: tuple[str, ...]
+) -> None:
+    """A lock that its holder may not give back is never taken; the error names the commands that are needed."""
+    storage = as_user(*rules)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="needs the commands GET, SET, DEL, EVAL"), storage.lock("key", 0):
+            pass
+    assert [] == client.keys("*:lock")
+    with pytest.raises(StorageError, match="needs the commands"):
+        storage.replace("key", None, NEW)
+
+
+def test_a_user_with_the_commands_of_the_manual_is_enough(as_user: Callable[..., RedisTokenStorage]) -> None:
+    """No others than those that the class names."""
+    storage = as_user("+get", "+set", "+del", "+eval", "+evalsha", "+script|load", "+scan", "+unlink")
+    with storage.lock("key", 0):
+        assert storage.replace("key", None, NEW)
+        assert NEW == storage.get_strict("key")
+    storage.set("key", OLD)
+    assert storage.delete_if_equal("key", OLD)
+    storage.delete("key")
+    storage.clear()
 
 
 def test_a_given_client_is_not_closed(client: Any) -> None:
@@ -307,8 +376,8 @@ def test_a_server_restarted_empty_is_used_again(doomed: Daemon, on_doomed: Redis
         doomed.process.wait(10)
         with daemons.redis_server(tmp_path, port=doomed.port):
             assert on_doomed.get("key") is None
-            assert not on_doomed.replace("key", None, NEW)
-            on_doomed.set("key", NEW)
+            assert not on_doomed.replace("key", OLD, NEW)
+            assert on_doomed.replace("key", None, NEW)
             assert NEW == on_doomed.get("key")
 
 

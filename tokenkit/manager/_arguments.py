@@ -19,7 +19,7 @@ def check_parts(provider: object, storage: object, policy: object, clock: object
     """Refuse what a manager cannot be made of.
 
     Raises:
-        ConfigurationError: A part is of the wrong type, or the provider has no name.
+        ConfigurationError: A part is of the wrong type, the provider has no name, or an attempt may outlive the lock.
     """
     if not isinstance(provider, TokenProvider):
         raise ConfigurationError(f"source must be a TokenProvider or a TokenFetcher, not {type(provider).__name__}")
@@ -31,6 +31,16 @@ def check_parts(provider: object, storage: object, policy: object, clock: object
             raise ConfigurationError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
     if storage is not None and not isinstance(storage, TokenStorage):
         raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
+    if isinstance(policy, RefreshPolicy) and isinstance(storage, TokenStorage):
+        _check_lease(storage.lock_lease, policy.seconds("refresh_request_timeout"))
+
+
+def _check_lease(lease: float | None, attempt: float) -> None:
+    if lease is not None and attempt > lease:
+        raise ConfigurationError(
+            f"refresh_request_timeout ({attempt:g} s) is longer than the storage's lock_lease ({lease:g} s), so two"
+            " could renew at once; give the storage a longer lock_lease"
+        )
 
 
 def checked_token(rejected: Token | None) -> Token | None:

@@ -8,12 +8,12 @@ import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import final
 
 from tokenkit.errors import StorageError
 from tokenkit.storage._directory import is_ours_alone
+from tokenkit.storage._failures import UnreadableEntryError
 
-__all__ = ["UntrustedEntryError", "read_entry", "remove_leftovers", "sync_directory", "write_entry"]
+__all__ = ["read_entry", "remove_leftovers", "sync_directory", "write_entry"]
 
 _MAX_SIZE = 1024 * 1024  # bytes; a token is some kilobytes
 _MODE = stat.S_IRUSR | stat.S_IWUSR
@@ -22,16 +22,11 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(o
 _NOT_OURS = (errno.ELOOP, errno.EACCES, errno.ENXIO)  # a symlink; another user's; a socket
 
 
-@final
-class UntrustedEntryError(StorageError):
-    """What is there is not an entry that this user wrote; the message says why."""
-
-
 def read_entry(path: Path) -> bytes | None:
     """Return what the file *path* holds; None where there is none.
 
     Raises:
-        UntrustedEntryError: It is no regular file, another user's, open to others, or too large.
+        UnreadableEntryError: It is no regular file, another user's, open to others, or too large.
         OSError: It cannot be read.
     """
     try:
@@ -42,7 +37,7 @@ def read_entry(path: Path) -> bytes | None:
         if error.errno not in _NOT_OURS:
             raise
         reason = f"it cannot be opened as a file of this user ({errno.errorcode[error.errno]})"
-        raise UntrustedEntryError(reason) from None
+        raise UnreadableEntryError(reason) from None
     try:
         _verify(os.fstat(descriptor))  # of what was opened: the path may name another file by now
         return _read_all(descriptor)
@@ -52,11 +47,11 @@ def read_entry(path: Path) -> bytes | None:
 
 def _verify(facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode):
-        raise UntrustedEntryError("it is not a regular file")
+        raise UnreadableEntryError("it is not a regular file")
     if not is_ours_alone(facts):
-        raise UntrustedEntryError("others may read it, or another user owns it")
+        raise UnreadableEntryError("others may read it, or another user owns it")
     if facts.st_size > _MAX_SIZE:
-        raise UntrustedEntryError("it is larger than 1 MiB")
+        raise UnreadableEntryError("it is larger than 1 MiB")
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -7,13 +7,18 @@ frames in which a failure arose are not in that of the error raised here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, final
 
 from tokenkit.errors import StorageError, own_copy
 
-__all__ = ["guarded"]
+__all__ = ["UnreadableEntryError", "guarded"]
 
 T = TypeVar("T")
+
+
+@final
+class UnreadableEntryError(StorageError):
+    """Something is there that somebody may still need, and it cannot be read here; the message says why."""
 
 
 def guarded(doing: str, call: Callable[[], T]) -> T:

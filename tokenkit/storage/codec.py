@@ -12,14 +12,17 @@ import math
 from typing import final
 
 from tokenkit.errors import StorageError
+from tokenkit.storage._failures import UnreadableEntryError
 from tokenkit.tokens import Token, positive_seconds
 
-__all__ = ["EntryReader", "decode", "encode", "matches", "retention"]
+__all__ = ["EntryReader", "decode", "encode", "lifetime_facts", "matches", "retention"]
 
 logger = logging.getLogger("tokenkit.storage")
 
 _VERSION = 1
-_REFRESH_TOKEN_LIFETIME = 30 * 24 * 3600  # seconds; where the endpoint does not say
+_REFRESH_TOKEN_LIFETIME = 400 * 24 * 3600  # seconds; where the endpoint does not say
+# Of Keycloak; of GitHub, Google, LinkedIn and Entra B2C; of QuickBooks.
+_REFRESH_LIFETIMES = ("refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in")
 _LONGEST_LIFETIME = 100 * 365 * 24 * 3600  # seconds; servers refuse a number that is out of their range
 
 
@@ -43,11 +46,15 @@ def decode(text: str | bytes) -> Token:
     """
     try:
         entry = json.loads(text)
-        if entry["version"] != _VERSION:
-            raise StorageError("the entry is of another version")
-        return Token.from_dict(entry["token"])
+        version = entry["version"]
+        if version == _VERSION:
+            return Token.from_dict(entry["token"])
+        problem = f"version {type(version).__name__}"
+        is_later = isinstance(version, (int, float)) and version > _VERSION
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        problem = type(error).__name__
+        problem, is_later = type(error).__name__, False
+    if is_later:
+        raise UnreadableEntryError("a later version of tokenkit wrote it")
     # Raised out here: a JSONDecodeError has the whole entry in its `doc`, and must not even be the context.
     raise StorageError(f"the entry is not a token ({problem})")
 
@@ -62,8 +69,9 @@ def matches(stored: Token | None, expected: Token | None) -> bool:
 def retention(token: Token, now: float) -> int | None:
     """Return for how many whole seconds from *now* a storage keeps *token*, at least 1; None: without end.
 
-    A refresh token outlives its access token: by ``refresh_expires_in`` where the endpoint says so, as Keycloak does,
-    else by 30 days. Rounded up with a second to spare, since caches cut fractions off and an early loss costs a fetch.
+    A refresh token outlives its access token: as long as the endpoint says in ``refresh_expires_in``,
+    ``refresh_token_expires_in`` or ``x_refresh_token_expires_in``, else for 400 days, so that a job that runs once a
+    year finds it. Rounded up with a second to spare, since caches cut fractions off and an early loss costs a fetch.
 
     Args:
         token: What is stored.
@@ -78,10 +86,16 @@ def retention(token: Token, now: float) -> int | None:
 
 
 def _refresh_expiry(token: Token, now: float) -> float:
-    lifetime = positive_seconds(token.extra.get("refresh_expires_in"))
+    told = [positive_seconds(token.extra.get(name)) for name in _REFRESH_LIFETIMES]
+    lifetime = max((seconds for seconds in told if seconds is not None), default=None)
     if lifetime is None:
         return now + _REFRESH_TOKEN_LIFETIME  # Keycloak's 0 means 'no limit', which is nobody's promise
     return (token.issued_at.timestamp() if token.issued_at else now) + min(lifetime, _LONGEST_LIFETIME)
+
+
+def lifetime_facts(token: Token) -> dict[str, object]:
+    """Return of the token's ``extra`` what :func:`retention` reads."""
+    return {name: token.extra[name] for name in _REFRESH_LIFETIMES if name in token.extra}
 
 
 @final
@@ -89,23 +103,54 @@ class EntryReader:
     """Reads entries for a storage: one that does not decode is absent, and logged once until it is healed.
 
     Safe from any thread.
+
+    Args:
+        where: Names the storage in the log.
     """
 
     def __init__(self, where: str) -> None:
-        self._where = where  # names the storage in the log
+        self._where = where
         self._reported: set[str] = set()  # add and discard are atomic; losing a race costs one log line
 
-    def read(self, key: str, text: str | bytes | None) -> Token | None:
-        """Return the token that *text* holds, or None where there is none; never raises."""
+    def read(self, key: str, text: str | bytes | None, *, strict: bool = False) -> Token | None:
+        """Return the token that *text* holds, or None where there is none.
+
+        Args:
+            key: What it is read for, so that it is told once.
+            text: What the storage has; None: nothing.
+            strict: Whether what a later version of tokenkit wrote is an error, as for
+                :meth:`~tokenkit.contracts.TokenStorage.get_strict`, rather than absent.
+
+        Raises:
+            StorageError: A later version wrote it, and the reader is *strict*.
+        """
         if text is None:
             return None
         try:
             token = decode(text)
+        except UnreadableEntryError as error:
+            self.refuse(key, error.message, strict=strict)
+            return None
         except StorageError as error:
             self.reject(key, error.message)
             return None
         self._reported.discard(key)
         return token
+
+    def refuse(self, key: str, reason: str, *, strict: bool) -> None:
+        """Take for absent what somebody else may be able to read.
+
+        Args:
+            key: As for :meth:`read`.
+            reason: Why this storage cannot; it must quote none of the entry.
+            strict: As for :meth:`read`.
+
+        Raises:
+            StorageError: The reader is *strict*.
+        """
+        if strict:
+            raise UnreadableEntryError(f"{self._where}: what is there cannot be read: {reason}") from None
+        self.reject(key, reason)
 
     def reject(self, key: str, reason: str) -> None:
         """Log once that the entry under *key* counts as absent because of *reason*, which must quote none of it."""

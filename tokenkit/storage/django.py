@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-from tokenkit._checks import seconds
+from tokenkit._checks import check_texts, seconds
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError
 from tokenkit.storage._directory import default_directory
 from tokenkit.storage._django_connections import DjangoCaches
-from tokenkit.storage._locks.cache import CacheLease, CacheLocks
+from tokenkit.storage._failures import guarded
+from tokenkit.storage._locks.cache import CacheLocks
 from tokenkit.storage._locks.files import FileLocks
-from tokenkit.storage._locks.leases import LeaseBook
 from tokenkit.storage._locks.threads import KeyLocks
 from tokenkit.storage._names import entry_name, readable_part
 from tokenkit.storage.codec import EntryReader, encode, matches, retention
@@ -32,7 +32,7 @@ T = TypeVar("T")
 _CLOCK = SystemClock()
 _WRITE_TIMEOUT = 5.0  # seconds to wait for another's write
 _WRITE_LEASE = 10  # seconds a write may take
-_YEAR = 365 * 24 * 3600
+_LONGEST = 1000 * 24 * 3600  # seconds; memcached takes no date past 2038
 _LOCKS_OF_PROCESS = KeyLocks()  # for caches that no other process sees: shared by all storages on them
 
 
@@ -55,11 +55,12 @@ class DjangoCacheTokenStorage(TokenStorage):
     Args:
         cache_alias: The name of the cache in ``CACHES``.
         key_prefix: What the cache's keys begin with; storages with another one see nothing of this one.
-        lock_lease: Seconds, rounded up, after which the cache frees a lock by itself; more than a renewal may take.
+        lock_lease: Seconds, rounded up, after which the cache frees a lock by itself; at least what a renewal may
+            take, which is ``refresh_request_timeout`` of a manager's policy.
         lock_directory: Where lock files are, if there are any. None: ``tokenkit/locks`` in the user's cache directory.
 
     Raises:
-        ConfigurationError: *lock_lease* is no positive number.
+        ConfigurationError: *lock_lease* is no positive number, or an argument is no text.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class DjangoCacheTokenStorage(TokenStorage):
         lock_lease: float = 60.0,
         lock_directory: str | os.PathLike[str] | None = None,
     ) -> None:
+        check_texts(cache_alias=cache_alias, key_prefix=key_prefix)
         self._alias = cache_alias
         self._prefix = key_prefix
         self._lease = seconds("lock_lease", lock_lease, zero=False, infinite=False)
@@ -77,7 +79,6 @@ class DjangoCacheTokenStorage(TokenStorage):
         self._caches = DjangoCaches(cache_alias)
         self._cache_locks = CacheLocks(self._caches.call)
         self._file_locks = FileLocks(self._directory)
-        self._leases: LeaseBook[CacheLease] = LeaseBook()
         self._reader = EntryReader(repr(self))
 
     def __repr__(self) -> str:
@@ -87,11 +88,17 @@ class DjangoCacheTokenStorage(TokenStorage):
         make = partial(DjangoCacheTokenStorage, lock_lease=self._lease, lock_directory=str(self._directory))
         return make, (self._alias, self._prefix)
 
+    @property
+    def lock_lease(self) -> float:
+        return self._lease
+
     def get(self, key: str) -> Token | None:
         generation = self._read_generation()
-        if generation is None:
-            return None
-        return self._read(key, generation)
+        return None if generation is None else self._read(key, generation)
+
+    def get_strict(self, key: str) -> Token | None:
+        generation = self._read_generation()
+        return None if generation is None else self._read(key, generation, strict=True)
 
     def set(self, key: str, token: Token) -> None:
         self._writing(key, lambda generation: self._put(key, generation, token))
@@ -116,9 +123,6 @@ class DjangoCacheTokenStorage(TokenStorage):
 
     def replace(self, key: str, expected: Token | None, token: Token) -> bool:
         def compare_and_put(generation: str) -> bool:
-            lease = self._leases.find(key)
-            if lease is not None and not self._cache_locks.is_held(self._lock_name(key), lease):
-                return False
             found = matches(self._read(key, generation), expected)
             if found:
                 self._put(key, generation, token)
@@ -134,8 +138,7 @@ class DjangoCacheTokenStorage(TokenStorage):
         """
         name = self._lock_name(key)
         if self._caches.has_atomic_add():
-            hold = self._cache_locks.hold(name, timeout, math.ceil(self._lease))
-            with hold as lease, self._leases.entered(key, lease):
+            with self._cache_locks.hold(name, timeout, math.ceil(self._lease)):
                 yield
         else:
             with self._local_lock(name, timeout):
@@ -196,13 +199,14 @@ class DjangoCacheTokenStorage(TokenStorage):
     def _entry(self, key: str, generation: str) -> str:
         return self._name(f"entry:{generation}", key)
 
-    def _read(self, key: str, generation: str) -> Token | None:
-        return self._reader.read(key, self._caches.read(self._entry(key, generation)))
+    def _read(self, key: str, generation: str, *, strict: bool = False) -> Token | None:
+        content = self._caches.read(self._entry(key, generation))
+        return guarded("reading an entry", lambda: self._reader.read(key, content, strict=strict))
 
     def _put(self, key: str, generation: str, token: Token) -> None:
         seconds = retention(token, _CLOCK.time())
-        if seconds is not None and seconds > _YEAR:
-            seconds = None  # memcached takes no date past 2038
+        if seconds is not None and seconds > _LONGEST:
+            seconds = None
         self._keep(self._entry(key, generation), lambda: encode(token), seconds)
 
     def _keep(self, name: str, text: Callable[[], str], seconds: int | None) -> None:

@@ -13,13 +13,13 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError
-from tokenkit.storage.codec import EntryReader, encode, matches
+from tokenkit.storage._failures import guarded
+from tokenkit.storage.codec import EntryReader, encode, lifetime_facts, matches
 from tokenkit.tokens import Token
 
 __all__ = ["EncryptedTokenStorage"]
 
 _TOKEN_TYPE = "Encrypted"  # so that nobody sends the ciphertext to an API as if it were a token
-_LIFETIME_FACTS = ("refresh_expires_in",)
 
 
 @final
@@ -65,6 +65,10 @@ class EncryptedTokenStorage(TokenStorage):
     def get(self, key: str) -> Token | None:
         return self._opened(key, self._inner.get(key))
 
+    def get_strict(self, key: str) -> Token | None:
+        sealed = self._inner.get_strict(key)
+        return guarded("decrypting an entry", lambda: self._opened(key, sealed, strict=True))
+
     def set(self, key: str, token: Token) -> None:
         self._inner.set(key, self._sealed(key, token))
 
@@ -90,6 +94,10 @@ class EncryptedTokenStorage(TokenStorage):
     def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
         return self._inner.lock(key, timeout)
 
+    @property
+    def lock_lease(self) -> float | None:
+        return self._inner.lock_lease
+
     def close(self) -> None:
         self._inner.close()
 
@@ -101,21 +109,22 @@ class EncryptedTokenStorage(TokenStorage):
             expires_at=token.expires_at,
             issued_at=token.issued_at,
             refresh_token=None if token.refresh_token is None else "encrypted",
-            extra={name: token.extra[name] for name in _LIFETIME_FACTS if name in token.extra},
+            extra=lifetime_facts(token),
         )
 
-    def _opened(self, key: str, sealed: Token | None) -> Token | None:
+    def _opened(self, key: str, sealed: Token | None, *, strict: bool = False) -> Token | None:
         if sealed is None:
             return None
         try:
             bound_to, text = json.loads(self._fernet.decrypt(sealed.access_token))
         except (InvalidToken, ValueError, TypeError):
-            self._reader.reject(key, "no key decrypts it")
+            problem = "no key decrypts it" if sealed.token_type == _TOKEN_TYPE else "it is not encrypted"
+            self._reader.refuse(key, problem, strict=strict)
             return None
         if bound_to != key:
             self._reader.reject(key, "it was encrypted for another key of the storage")
             return None
-        return self._reader.read(key, text)
+        return self._reader.read(key, text, strict=strict)
 
 
 def _fernet(keys: Sequence[str | bytes]) -> tuple[tuple[str | bytes, ...], MultiFernet]:

@@ -12,14 +12,8 @@ from typing import Any, TypeVar, final
 
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._directory import default_directory, make_private, verify_private
-from tokenkit.storage._entry_files import (
-    UntrustedEntryError,
-    read_entry,
-    remove_leftovers,
-    sync_directory,
-    write_entry,
-)
-from tokenkit.storage._failures import guarded
+from tokenkit.storage._entry_files import read_entry, remove_leftovers, sync_directory, write_entry
+from tokenkit.storage._failures import UnreadableEntryError, guarded
 from tokenkit.storage._locks.files import FileLocks
 from tokenkit.storage._names import entry_name
 from tokenkit.storage.codec import EntryReader, encode, matches
@@ -64,12 +58,10 @@ class FileTokenStorage(TokenStorage):
         return FileTokenStorage, (str(self._directory),)
 
     def get(self, key: str) -> Token | None:
-        try:
-            content = guarded("reading an entry", lambda: self._content(key))
-        except UntrustedEntryError as error:
-            self._reader.reject(key, error.message)
-            return None
-        return self._reader.read(key, content)
+        return guarded("reading an entry", lambda: self._read(key, strict=False))
+
+    def get_strict(self, key: str) -> Token | None:
+        return guarded("reading an entry", lambda: self._read(key, strict=True))
 
     def set(self, key: str, token: Token) -> None:
         self._writing(key, lambda path: self._put(path, token))
@@ -114,8 +106,13 @@ class FileTokenStorage(TokenStorage):
     def _is_there(self) -> bool:
         return guarded("looking for the directory", lambda: verify_private(self._directory))
 
-    def _content(self, key: str) -> bytes | None:
-        return read_entry(self._path(entry_name(key))) if verify_private(self._directory) else None
+    def _read(self, key: str, *, strict: bool) -> Token | None:
+        try:
+            content = read_entry(self._path(entry_name(key))) if verify_private(self._directory) else None
+        except UnreadableEntryError as error:
+            self._reader.refuse(key, error.message, strict=strict)
+            return None
+        return self._reader.read(key, content, strict=strict)
 
     def _put(self, path: Path, token: Token) -> None:
         make_private(self._directory)

@@ -67,7 +67,10 @@ class KeyringTokenStorage(TokenStorage):
         return KeyringTokenStorage(self._service, backend=self._backend, lock_directory=self._directory)
 
     def get(self, key: str) -> Token | None:
-        return self._reader.read(key, self._read(entry_name(key)))
+        return guarded("reading the keyring", lambda: self._reader.read(key, self._read(entry_name(key))))
+
+    def get_strict(self, key: str) -> Token | None:
+        return guarded("reading the keyring", lambda: self._reader.read(key, self._read(entry_name(key)), strict=True))
 
     def set(self, key: str, token: Token) -> None:
         self._locked(lambda: self._put(key, token))

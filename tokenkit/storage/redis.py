@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar, final
 
@@ -15,14 +16,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tokenkit._checks import seconds
+from tokenkit._checks import check_texts, seconds
 from tokenkit._per_process import PerProcess
 from tokenkit._secrecy.pickling import refuse_to_pickle
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
-from tokenkit.errors import ConfigurationError, StorageLockTimeoutError
+from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
-from tokenkit.storage._locks.leases import LeaseBook
 from tokenkit.storage._names import entry_name
 from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.tokens import Token
@@ -40,17 +40,19 @@ _ENTRY = re.compile(r":\{[0-9A-Za-z_-]*-[0-9a-f]{64}\}\Z")
 _PASSWORD = re.compile(r"@|[?&]password=")
 _PATTERN_CHARACTERS = re.compile(r"([*?\[\]\\])")
 
-# KEYS: entry, lock. ARGV: the lock's owner ('': whoever); the text that must be there after a '=' ('': nothing may be);
-# the new text ('': delete); its lifetime in seconds ('': without end). One script, so that nobody gets in between.
+# KEYS: entry. ARGV: the text that must be there after a '=' ('': nothing may be); the new text ('': delete); its
+# lifetime in seconds ('': without end). One script, so that nobody gets in between.
 _CHANGE = """
-if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local there = redis.call('GET', KEYS[1])
-if (there and '=' .. there or '') ~= ARGV[2] then return 0 end
-if ARGV[3] == '' then redis.call('DEL', KEYS[1])
-elseif ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
-else redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4]) end
+if (there and '=' .. there or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+elseif ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
 return 1
 """
+# A script even to read, where a client sends its reads to replicas: they lag, and a spent refresh token is read there.
+_READ = "return redis.call('GET', KEYS[1])"
+_COMMANDS = "GET, SET, DEL, EVAL, EVALSHA, SCRIPT LOAD, SCAN and UNLINK"
 
 
 @final
@@ -58,7 +60,9 @@ class RedisTokenStorage(TokenStorage):
     """Keeps tokens in Redis 6 or later, or Valkey, shared between all hosts that reach it.
 
     The server drops entries when they are of no more use. The lock is a lease: the death of its holder frees it after
-    *lock_lease*, and a holder that outlives its lease can no longer :meth:`replace`. A token is sent and kept as plain
+    *lock_lease*, and a holder that outlives its lease overwrites nothing that the next one stored. Reads go to the
+    primary, also where the client has them go to replicas otherwise. The server's user needs the commands GET, SET,
+    DEL, EVAL, EVALSHA, SCRIPT LOAD, SCAN and UNLINK on the keys of this prefix. A token is sent and kept as plain
     text: use ``rediss://``, access control, and :class:`EncryptedTokenStorage` where others can read the server. A
     storage whose URL has a password is pickled only for a child that ``multiprocessing`` spawns.
 
@@ -67,23 +71,27 @@ class RedisTokenStorage(TokenStorage):
             with time limits of two seconds; or a ``redis.Redis``, a Sentinel's master or a ``RedisCluster``, which
             stays its maker's: give it a ``socket_timeout``, or a hanging server hangs its callers.
         key_prefix: What the server's keys begin with; storages with another one see nothing of this one.
-        lock_lease: Seconds after which the server frees a lock by itself; more than a renewal may take.
+        lock_lease: Seconds after which the server frees a lock by itself; at least what a renewal may take, which is
+            ``refresh_request_timeout`` of a manager's policy.
 
     Raises:
-        ConfigurationError: The client, its URL or *lock_lease* is none.
+        ConfigurationError: The client, its URL, *key_prefix* or *lock_lease* is none, or the client is one of asyncio.
     """
 
     def __init__(self, client_or_url: Any, key_prefix: str = "tokenkit", *, lock_lease: float = 60.0) -> None:
+        check_texts(key_prefix=key_prefix)
         self._origin = client_or_url
         self._prefix = key_prefix
         self._lease = seconds("lock_lease", lock_lease, zero=False, infinite=False)
         self._clients = PerProcess(self._make_client)
-        self._leases: LeaseBook[str] = LeaseBook()  # owner values, by key
+        self._may_lock = PerProcess(_Once)
         self._reader = EntryReader(repr(self))
         if isinstance(client_or_url, str):
             self._refuse_bad_url()
-        elif not callable(getattr(client_or_url, "execute_command", None)):
+        elif not callable(execute := getattr(client_or_url, "execute_command", None)):
             raise ConfigurationError("client_or_url must be a URL or a client of redis-py")
+        elif inspect.iscoroutinefunction(execute):
+            raise ConfigurationError("client_or_url must not be a client of redis.asyncio: nobody here would await it")
 
     def __repr__(self) -> str:  # the URL may hold a password
         return f"<RedisTokenStorage {self._prefix!r}>"
@@ -99,8 +107,17 @@ class RedisTokenStorage(TokenStorage):
     def __deepcopy__(self, memo: object) -> RedisTokenStorage:
         return self.__copy__()  # a client is shared: it is its maker's, and does not copy
 
+    @property
+    def lock_lease(self) -> float:
+        return self._lease
+
     def get(self, key: str) -> Token | None:
         return self._call("reading an entry", lambda client: self._reader.read(key, self._raw(client, key)))
+
+    def get_strict(self, key: str) -> Token | None:
+        return self._call(
+            "reading an entry", lambda client: self._reader.read(key, self._raw(client, key), strict=True)
+        )
 
     def set(self, key: str, token: Token) -> None:
         seconds = retention(token, _CLOCK.time())
@@ -114,11 +131,10 @@ class RedisTokenStorage(TokenStorage):
         self._call("clearing", self._remove_all)
 
     def delete_if_equal(self, key: str, token: Token) -> bool:
-        return self._call("deleting an entry", lambda client: self._change(client, key, "", token, None))
+        return self._call("deleting an entry", lambda client: self._change(client, key, token, None))
 
     def replace(self, key: str, expected: Token | None, token: Token) -> bool:
-        owner = self._leases.find(key) or ""
-        return self._call("replacing an entry", lambda client: self._change(client, key, owner, expected, token))
+        return self._call("replacing an entry", lambda client: self._change(client, key, expected, token))
 
     @contextmanager
     def lock(self, key: str, timeout: float) -> Iterator[None]:
@@ -129,11 +145,10 @@ class RedisTokenStorage(TokenStorage):
         pid, owner = os.getpid(), secrets.token_hex(16)
         wait = max(0.0, timeout)
         lock = self._call("making a lock", lambda client: self._lock(client, key))
-        if not guarded("locking", lambda: lock.acquire(blocking_timeout=wait, token=owner)):
+        if not guarded("locking", lambda: _acquire(lock, wait, owner)):
             raise StorageLockTimeoutError("another holds the storage's lock")
         try:
-            with self._leases.entered(key, owner):
-                yield
+            yield
         finally:
             if os.getpid() == pid:
                 _release(lock)
@@ -164,34 +179,46 @@ class RedisTokenStorage(TokenStorage):
         raise ConfigurationError("client_or_url is no URL that redis-py knows")  # its error quotes the password
 
     def _call(self, doing: str, use: Callable[[Any], T]) -> T:
-        return guarded(doing, lambda: use(self._clients.get()))
+        def permitted() -> T:
+            try:
+                return use(self._clients.get())
+            except redis.exceptions.NoPermissionError:
+                raise StorageError(f"{doing} failed: the server's user needs the commands {_COMMANDS}") from None
+
+        return guarded(doing, permitted)
 
     def _entry(self, key: str) -> str:
         # The braces are a hash tag: a cluster keeps an entry and its lock on one node, as the script needs.
         return f"{self._prefix}:{{{entry_name(key)}}}"
 
     def _lock(self, client: Any, key: str) -> Any:
-        return client.lock(f"{self._entry(key)}:lock", timeout=self._lease, sleep=_POLL_INTERVAL, thread_local=False)
+        lock = client.lock(f"{self._entry(key)}:lock", timeout=self._lease, sleep=_POLL_INTERVAL, thread_local=False)
+        if not self._may_lock.get().done:
+            # A lock is given back by a script. A user who may run none is told before there is a lock that would stay.
+            with suppress(redis.exceptions.LockNotOwnedError):
+                lock.do_release(secrets.token_hex(16))
+            self._may_lock.get().done = True
+        return lock
 
     def _raw(self, client: Any, key: str) -> bytes | None:
+        entry = self._entry(key)
+        command = ("EVAL", _READ, 1, entry) if isinstance(client, redis.RedisCluster) else ("GET", entry)
         # NEVER_DECODE: a client with decode_responses would raise on what is not UTF-8 instead of returning it.
-        raw: bytes | None = client.execute_command("GET", self._entry(key), NEVER_DECODE=True)
+        raw: bytes | None = client.execute_command(*command, NEVER_DECODE=True)
         return raw
 
-    def _change(self, client: Any, key: str, owner: str, expected: Token | None, token: Token | None) -> bool:
+    def _change(self, client: Any, key: str, expected: Token | None, token: Token | None) -> bool:
         # Tokens are compared here, since equal ones may differ in their text; the script compares the text as read.
         raw = self._raw(client, key)
         if not matches(self._reader.read(key, raw), expected):
             return False
         seconds = None if token is None else retention(token, _CLOCK.time())
         arguments = [
-            owner,
             b"" if raw is None else b"=" + raw,
             "" if token is None else encode(token),
             "" if seconds is None else seconds,
         ]
-        entry = self._entry(key)
-        return bool(client.eval(_CHANGE, 2, entry, f"{entry}:lock", *arguments))
+        return bool(client.eval(_CHANGE, 1, self._entry(key), *arguments))
 
     def _remove_all(self, client: Any) -> None:
         pattern = _PATTERN_CHARACTERS.sub(r"\\\1", self._prefix) + ":{*}"
@@ -199,6 +226,23 @@ class RedisTokenStorage(TokenStorage):
             name = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
             if _ENTRY.fullmatch(name, len(self._prefix)):
                 client.unlink(found)
+
+
+@final
+class _Once:
+    """Whether something was done in this process."""
+
+    done = False
+
+
+def _acquire(lock: Any, wait: float, owner: str) -> bool:
+    try:
+        return bool(lock.acquire(blocking_timeout=wait, token=owner))
+    except BaseException:
+        # The server may have granted what we do not know of: a lost answer, or a signal.
+        with suppress(Exception):
+            lock.do_release(owner)
+        raise
 
 
 def _release(lock: Any) -> None:
