@@ -41,7 +41,7 @@ TEST = [
     "pytest-xdist>=3.6",
     # What the tests talk through and to.
     "authlib>=1.6",
-    "django-oauth-toolkit>=3",
+    "django-oauth-toolkit>=3.4",  # the first with metadata (RFC 8414)
     "django-redis>=5.4",
     "flask>=3",
     "gunicorn>=23",
@@ -49,10 +49,10 @@ TEST = [
     "packaging>=24",
     "pymemcache>=4",
     "pyuwsgi>=2.0.26; sys_platform == 'linux' and python_version < '3.15'",
-    "requests-cache>=1.2",
+    "requests-cache>=1.3",  # the first whose refresh=True goes with stale_if_error
     "requests-toolbelt>=1",
     "responses>=0.25.3",
-    "time-machine>=2.14",
+    "time-machine>=3",  # the first that leaves time.monotonic() alone
 ]
 
 setup(

@@ -1,5 +1,6 @@
 """What is made of failures that need a certificate, a missing extra, or an odd exception to happen."""
 
+import gc
 import select
 import socket
 import ssl
@@ -186,6 +187,7 @@ def test_a_proxy_that_hangs_up_may_have_passed_a_refresh_token_on() -> None:
         assert 1 == len(proxy.requests)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_proxy_that_refuses_the_tunnel_is_asked_again() -> None:
     """No refresh token came through."""
     with raw_server(says(answer(b"", status="502 Bad Gateway"))) as proxy:
@@ -196,6 +198,7 @@ def test_a_proxy_that_refuses_the_tunnel_is_asked_again() -> None:
         with pytest.raises(TransportError, match="failed with status 502"):
             source.fetch()
         assert 2 == len(proxy.requests)
+    gc.collect()  # Python 3.10 with urllib3 before 2.2 leaves the proxy's answer open: told here, not in a later test
 
 
 def test_an_error_that_the_caller_handles_says_nothing_of_the_request() -> None:

@@ -18,6 +18,7 @@ os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # http, on loopback
 from authlib.common.security import generate_token
 from authlib.integrations.flask_oauth2 import AuthorizationServer, ResourceProtector, current_token
 from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin, grants
+from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from authlib.oauth2.rfc6750 import BearerTokenGenerator, BearerTokenValidator
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion, JWTBearerGrant
@@ -137,6 +138,17 @@ class Credentials(grants.ClientCredentialsGrant):
 
 
 class Assertion(JWTBearerGrant):
+    @property
+    def CLAIMS_OPTIONS(self) -> dict[str, Any]:  # Authlib before 1.7 does not ask get_audiences()
+        return {**JWTBearerGrant.CLAIMS_OPTIONS, "aud": {"essential": True, "values": self.get_audiences()}}
+
+    def resolve_public_key(self, headers: dict[str, Any], payload: dict[str, Any]) -> dict[str, Any]:
+        """Authlib before 1.7 asks here."""
+        client = self.resolve_issuer_client(payload["iss"])
+        if client is None:
+            raise InvalidGrantError("unknown issuer")
+        return self.resolve_client_public_key(client)
+
     def resolve_issuer_client(self, issuer: str) -> Client | None:
         return store.clients.get(issuer)
 
@@ -155,6 +167,10 @@ class Assertion(JWTBearerGrant):
 
 class ClientAssertion(JWTBearerClientAssertion):
     CLIENT_AUTH_METHOD = "private_key_jwt"
+    token_url = property(lambda self: self.get_audiences()[0], lambda self, value: None)  # Authlib before 1.7 asks here
+
+    def __init__(self) -> None:
+        super().__init__(None)
 
     def get_audiences(self) -> list[str]:
         return [f"{request.host_url}token"]
@@ -162,7 +178,7 @@ class ClientAssertion(JWTBearerClientAssertion):
     def validate_jti(self, claims: dict[str, Any], jti: str) -> bool:
         return store.first_use(jti)
 
-    def resolve_client_public_key(self, client: Client) -> dict[str, Any]:
+    def resolve_client_public_key(self, client: Client, headers: object = None) -> dict[str, Any]:
         return client.jwk
 
 

@@ -8,6 +8,7 @@ and ends when its standard input does.
 import json
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -19,7 +20,11 @@ from django.urls import include, path
 
 CONFIG = json.loads(Path(sys.argv[1]).read_text())
 APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "oauth2_provider"]
-SQLITE = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
+IS_ORDERED = django.VERSION >= (
+    5,
+    1,
+)  # then transactions can wait for each other; else two that read may not both write
+SQLITE = {"timeout": 20, "transaction_mode": "IMMEDIATE"} if IS_ORDERED else {"timeout": 20}
 
 
 def lifetime(request: object) -> int:
@@ -89,6 +94,16 @@ def fill() -> None:
         )
 
 
+def one_at_a_time(application: Callable[..., object]) -> Callable[..., object]:
+    lock = threading.Lock()
+
+    def call(*arguments: object) -> object:
+        with lock:
+            return application(*arguments)
+
+    return call
+
+
 class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 128
@@ -101,7 +116,8 @@ class Handler(WSGIRequestHandler):
 
 if __name__ == "__main__":
     fill()
-    server = make_server("127.0.0.1", 0, get_wsgi_application(), server_class=Server, handler_class=Handler)
+    application = get_wsgi_application() if IS_ORDERED else one_at_a_time(get_wsgi_application())
+    server = make_server("127.0.0.1", 0, application, server_class=Server, handler_class=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     sys.stdin.read()
