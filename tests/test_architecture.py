@@ -104,7 +104,7 @@ def test_private_parts_are_their_packages_own() -> None:
         part = private_part(name)
         home = part.rpartition(".")[0]
         inside = module.name == home or module.name.startswith(f"{home}.")
-        if part and module.room != "cli" and name.split(".")[0] not in SHARED and not inside:
+        if part and name.split(".")[0] not in SHARED and not inside:
             wrong.append((module, name))
     assert [] == told(wrong)
 
@@ -204,6 +204,7 @@ def test_a_test_states_its_fact() -> None:
 
 # The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
 SLEEPS = {
+    "cli/test_sidecar.py": (2, "another program's start"),
     "fetchers/oauth2/test_grants.py": (2, "a server that takes its time"),
     "hosting/test_hosting.py": (1, "another program's restart"),
     "manager/test_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),

@@ -79,7 +79,9 @@ def test_token_prints_the_token_alone(capsys: pytest.CaptureFixture[str], config
 def test_header_prints_what_curl_reads(capsys: pytest.CaptureFixture[str], config: Path) -> None:
     """One line, a header's name and its value."""
     _status, token, _err = run(capsys, "token", "--config", config, "orders")
-    assert (0, f"Authorization: Bearer {token}", "") == run(capsys, "token", "--config", config, "--header", "orders")
+    assert (0, f"Authorization: Bearer {token}", "") == run(
+        capsys, "token", "--config", config, "--format", "header", "orders"
+    )
 
 
 def test_show_tells_about_the_token_without_it(capsys: pytest.CaptureFixture[str], config: Path) -> None:

@@ -13,7 +13,7 @@ from support import needs
 import tokenkit
 from tokenkit import ConfigurationError, RefreshPolicy, TokenManager, from_config, from_env
 from tokenkit.config._environment import table_of_environment
-from tokenkit.config._parts import Blueprint, blueprint
+from tokenkit.config._parts import Parts, parts_of
 from tokenkit.config._schema import Location
 from tokenkit.errors import AuthenticationError
 from tokenkit.fetchers import (
@@ -56,9 +56,9 @@ def built(**table: Any) -> TokenManager:
     return from_config({"orders": table}, "orders")
 
 
-def parts(**table: Any) -> Blueprint:
+def parts(**table: Any) -> Parts:
     """Return what a manager is made of."""
-    return blueprint(table, Location("orders"))
+    return parts_of(table, Location("orders"))
 
 
 def refusal(**table: Any) -> str:
@@ -384,7 +384,7 @@ def test_the_environment_makes_a_manager(variables: Variables, tmp_path: Path) -
     variables["STORAGE"] = "file"
     variables["STORAGE_DIRECTORY"] = str(tmp_path)
     variables["POLICY_JITTER"] = "0.05"
-    made = blueprint(*table_of_environment("T"))
+    made = parts_of(*table_of_environment("T"))
     source = made.source
     assert isinstance(source, PasswordFetcher)
     assert ("t", "123", None, False, (1, 2)) == (

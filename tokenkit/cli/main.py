@@ -1,7 +1,7 @@
-"""The command ``tokenkit``: an access token, or what is known of it, for scripts and for people.
+"""The command ``tokenkit``: a token, or what is known of it, for scripts, for programs of any language, and for people.
 
-It reads the configuration of :mod:`tokenkit.config`, from a file or from environment variables. What it prints of a
-token is the token itself (``token``) or nothing secret (``show``, ``check``).
+It reads the configuration of :mod:`tokenkit.config`. What it prints of a token is the token itself (``token``) or
+nothing secret.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import argparse
 import logging
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any, final
 
-from tokenkit.config._environment import table_of_environment
-from tokenkit.config._parts import blueprint
-from tokenkit.config._schema import Location
-from tokenkit.config._toml import table_named, tables_of
-from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalTimeoutError, TokenKitError
+from tokenkit.cli._completion import script
+from tokenkit.cli._formats import FORMATS
+from tokenkit.cli._sidecar import execute, keep
+from tokenkit.cli._tokens import check, list_names, show, status, token
+from tokenkit.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    RenewalTimeoutError,
+    SignInRequiredError,
+    TokenKitError,
+)
 from tokenkit.events import TokenEvent, TokenListener
-from tokenkit.manager import TokenManager
-from tokenkit.tokens import Token
 
 __all__ = ["main"]
 
@@ -32,12 +37,14 @@ exit status:
   1   there is no token to be had, or it cannot be written
   2   the configuration or the command line is wrong
   75  no token for now; the same command may succeed later
+  77  a person must sign in
   130 interrupted (Ctrl-C)
 
 example:
-  tokenkit token --config tokens.toml --header orders | curl -H @- https://api.example.com/orders
+  tokenkit token --config tokens.toml --format header orders | curl -H @- https://api.example.com/orders
 """
-_NO_TOKEN, _WRONG, _LATER, _INTERRUPTED = 1, 2, 75, 130  # 75 is EX_TEMPFAIL of sysexits.h; 130, 128 and SIGINT
+_NO_TOKEN, _WRONG, _LATER, _SIGN_IN, _INTERRUPTED = 1, 2, 75, 77, 130  # EX_TEMPFAIL, EX_NOPERM; 128 and SIGINT
+_Command = Callable[[argparse.Namespace, list[TokenListener]], "int | None"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,16 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it is done, 1 where there is no token to be had or it cannot be written, 2 where the configuration is
-        wrong, 75 where the same command may succeed later, and 130 after Ctrl-C.
+        wrong, 75 where the same command may succeed later, 77 where a person must sign in, and 130 after Ctrl-C. Of
+        ``exec``, what the command that it runs returns.
 
     Raises:
-        SystemExit: The command line is wrong (2), or asks for help (0).
+        SystemExit: The command line is wrong (2), or asks for help or the version (0).
     """
-    asked = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if asked.verbose else logging.CRITICAL)
-    command: Callable[[argparse.Namespace], None] = asked.command
+    words, command_line = _split(list(sys.argv[1:] if arguments is None else arguments))
+    parser = _parser()
+    asked = parser.parse_args(words)
+    if (asked.command is execute) != bool(command_line):
+        parser.error("exec takes a command after --, and nothing else does")
+    asked.command_line = command_line
+    logging.basicConfig(level=logging.INFO if asked.verbose else asked.log_level)
+    command: _Command = asked.command
     try:
-        command(asked)
+        done = command(asked, [_Narrator()] if asked.verbose else [])
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -71,92 +84,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         sys.stderr.write(f"tokenkit: {error.strerror or type(error).__name__}\n")
         return _NO_TOKEN
-    return 0
+    return done or 0
+
+
+def _split(given: list[str]) -> tuple[list[str], list[str]]:
+    """Return what stands before ``--`` and after it."""
+    border = given.index("--") if "--" in given else len(given)
+    return given[:border], given[border + 1 :]
 
 
 def _status(error: TokenKitError) -> int:
     if isinstance(error, ConfigurationError):
         return _WRONG
+    if isinstance(error, SignInRequiredError) or isinstance(error.__cause__, SignInRequiredError):
+        return _SIGN_IN
     is_transient = isinstance(error, AuthenticationError) and error.transient
     return _LATER if is_transient or isinstance(error, RenewalTimeoutError) else _NO_TOKEN
-
-
-def _token(asked: argparse.Namespace) -> None:
-    token = _get_token(asked)
-    _print(f"Authorization: {token.authorization}" if asked.header else token.access_token)
-
-
-def _show(asked: argparse.Namespace) -> None:
-    for name, value in _facts(_get_token(asked)).items():
-        _print(f"{name + ':':15}{value}")
-
-
-def _get_token(asked: argparse.Namespace) -> Token:
-    manager, grace = _manager(asked), None
-    try:
-        return manager.get_token()
-    except KeyboardInterrupt:
-        grace = 0.0  # what hangs, hangs on in a thread that ends with the process
-        raise
-    finally:
-        manager.close(grace)
-
-
-def _facts(token: Token) -> dict[str, object]:
-    left = token.expires_in()
-    return {
-        "type": token.token_type,
-        "fingerprint": token.fingerprint,
-        "expires": "never" if token.expires_at is None else token.expires_at.isoformat(timespec="seconds"),
-        "seconds left": "unlimited" if left is None else int(left),
-        "scope": token.scope or "not told",
-        "refresh token": "yes" if token.refresh_token else "no",
-    }
-
-
-def _check(asked: argparse.Namespace) -> None:
-    for table, place in _asked_tables(asked):
-        parts = blueprint(table, place, look_up=asked.secrets)
-        for reference in parts.references if asked.secrets else ():
-            _look_up(reference, place)
-        _print(f"{place} is good")
-
-
-def _look_up(read: Callable[[], object], place: Location) -> None:
-    try:
-        read()
-        return
-    except AuthenticationError as error:
-        problem = error.message
-    raise ConfigurationError(f"{place}: {problem}")
-
-
-def _asked_tables(asked: argparse.Namespace) -> Iterator[tuple[Mapping[str, Any], Location]]:
-    if asked.config is None:
-        _refuse_name(asked)
-        yield table_of_environment(asked.prefix)
-        return
-    tables = tables_of(asked.config)
-    for name in tables if asked.name is None else (asked.name,):
-        yield table_named(tables, name)
-
-
-def _asked_table(asked: argparse.Namespace) -> tuple[Mapping[str, Any], Location]:
-    if asked.config is None:
-        _refuse_name(asked)
-        return table_of_environment(asked.prefix)
-    tables = tables_of(asked.config)
-    if asked.name is None and len(tables) != 1:
-        raise ConfigurationError(f"say which table of {asked.config}: {', '.join(tables) or 'it has none'}")
-    return table_named(tables, asked.name or next(iter(tables)))
-
-
-def _manager(asked: argparse.Namespace) -> TokenManager:
-    parts = blueprint(*_asked_table(asked))
-    listeners = [_Narrator()] if asked.verbose else []
-    return TokenManager(
-        parts.source, parts.storage, policy=parts.policy, background=parts.background, listeners=listeners
-    )
 
 
 @final
@@ -176,45 +119,86 @@ class _Narrator(TokenListener):
         logger.info("%s: %s: %s", event.service_name, what, event.result)
 
 
-def _demo(asked: argparse.Namespace) -> None:
+def _demo(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:
     # By name: the kit is for tests, and nothing else of the package knows it.
-    failed = runpy.run_module("tokenkit.testing.demo")["main"]()
-    if failed:
-        raise AuthenticationError("a request of the demo failed")
+    status: int = runpy.run_module("tokenkit.testing.demo")["main"]()
+    return status
 
 
-def _refuse_name(asked: argparse.Namespace) -> None:
-    if asked.name is not None:
-        raise ConfigurationError("NAME is a table of a file: give --config FILE")
+def _complete(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
+    parser = _parser()
+    sys.stdout.write(script(asked.shell, parser, _commands_of(parser)))
 
 
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def _commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next(dict(one.choices) for one in parser._actions if isinstance(one, argparse._SubParsersAction))
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("name", metavar="NAME", nargs="?", help="the table in FILE; needless where there is one only")
-    common.add_argument("--config", metavar="FILE", help="a TOML file; without it, environment variables are read")
-    common.add_argument("--prefix", default="TOKENKIT", help="what their names begin with (default: %(default)s)")
-    common.add_argument("--verbose", action="store_true", help="tell on standard error what happens")
     parser = argparse.ArgumentParser(
         prog="tokenkit",
-        description="Get and look at access tokens.",
+        description="Get, keep and look at access tokens.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    token = commands.add_parser("token", parents=[common], help="print an access token")
-    token.add_argument("--header", action="store_true", help="print the whole Authorization header")
-    token.set_defaults(command=_token)
-    show = commands.add_parser("show", parents=[common], help="get a token and tell about it, without the secret")
-    show.set_defaults(command=_show)
-    check = commands.add_parser("check", parents=[common], help="check the configuration, without any network")
-    check.add_argument(
+    parser.add_argument("--version", action="version", version=f"tokenkit {version('requests-tokenkit')}")
+    parser.set_defaults(log_level=logging.CRITICAL, verbose=False)
+    add = _Commands(parser.add_subparsers(title="commands", required=True, metavar="COMMAND"))
+    getting = add("token", token, "print an access token")
+    _say_how(getting)
+    getting.add_argument("--min-valid", type=_seconds, metavar="SECONDS", help="renew one that is good for less")
+    getting.add_argument("--force", action="store_true", help="renew it, whatever is held")
+    add("show", show, "get a token and tell about it, without the secret")
+    add("status", status, "tell what the storage has, without any network")
+    add("list", list_names, "print the names of the configuration")
+    checking = add("check", check, "check the configuration, without any network")
+    checking.add_argument(
         "--no-secrets", dest="secrets", action="store_false", help="do not look whether secrets are in their places"
     )
-    check.set_defaults(command=_check)
-    demo = commands.add_parser("demo", help="see it work: 16 threads, an outage, a revocation; 20 seconds, no network")
-    demo.set_defaults(command=_demo, verbose=False)
+    add("exec", execute, "run the command after -- with a token in TOKENKIT_TOKEN and TOKENKIT_TOKEN_FILE")
+    _add_keep(add)
+    add("demo", _demo, "see it work: 16 threads, an outage, a revocation; 20 seconds, no network", common=False)
+    completing = add("completion", _complete, "print completions for a shell to evaluate", common=False)
+    completing.add_argument("shell", choices=("bash", "zsh"))
     return parser
+
+
+def _add_keep(add: _Commands) -> None:
+    keeping = add("keep", keep, "keep a storage, and a file, fresh until SIGTERM")
+    keeping.set_defaults(log_level=logging.WARNING)
+    keeping.add_argument("--write", metavar="PATH", help="a file that always holds a good token")
+    _say_how(keeping)
+    keeping.add_argument("--mode", type=lambda text: int(text, 8), default=0o600, help="its permissions (default: 600)")
+    keeping.add_argument("--owner", metavar="USER[:GROUP]", help="whom it is given to")
+    keeping.add_argument("--once", action="store_true", help="see to it once, and end")
+    keeping.add_argument("--health", metavar="PATH|PORT", help="a file that is there, or a port, while all is well")
+
+
+@final
+class _Commands:
+    """Adds commands that share their options."""
+
+    def __init__(self, subparsers: Any) -> None:
+        self._subparsers = subparsers
+
+    def __call__(self, name: str, command: _Command, told: str, *, common: bool = True) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = self._subparsers.add_parser(name, help=told, description=told)
+        parser.set_defaults(command=command)
+        if common:
+            parser.add_argument("name", metavar="NAME", nargs="?", help="a table, or module:object; needless for one")
+            parser.add_argument("--config", metavar="FILE", help="a TOML file, - for standard input")
+            parser.add_argument("--prefix", help="what environment variables begin with (default: TOKENKIT)")
+            parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="how long to wait for a token")
+            parser.add_argument("--verbose", action="store_true", help="tell on standard error what happens")
+        return parser
+
+
+def _say_how(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how it is written (default: %(default)s)")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be seconds, at least 0")
+    return seconds

@@ -27,7 +27,7 @@ from tokenkit.fetchers import (
 )
 from tokenkit.policy import RefreshPolicy
 
-__all__ = ["Blueprint", "blueprint", "fetcher_class", "own_keys", "storage_class", "storage_keys"]
+__all__ = ["Parts", "fetcher_class", "own_keys", "parts_of", "storage_class", "storage_keys"]
 
 _GRANTS: dict[str, type[TokenFetcher]] = {
     "client_credentials": ClientCredentialsFetcher,
@@ -59,10 +59,11 @@ _NOT_CONFIGURED = ("depends_on", "session")
 
 @final
 @dataclass(frozen=True)
-class Blueprint:
+class Parts:
     """The parts of one manager.
 
     Args:
+        place: Where they are described, for messages, such as ``[orders]``.
         source: Where tokens come from.
         storage: Where they are shared; None: nowhere.
         policy: When they are renewed.
@@ -70,6 +71,7 @@ class Blueprint:
         references: The secrets that the source reads at each try, by reference.
     """
 
+    place: str
     source: TokenFetcher
     storage: TokenStorage | None
     policy: RefreshPolicy
@@ -77,7 +79,7 @@ class Blueprint:
     references: tuple[SecretReference, ...]
 
 
-def blueprint(table: Mapping[str, Any], place: Location, *, look_up: bool = True) -> Blueprint:
+def parts_of(table: Mapping[str, Any], place: Location, *, look_up: bool = True) -> Parts:
     """Return what *table* says.
 
     Args:
@@ -96,7 +98,8 @@ def blueprint(table: Mapping[str, Any], place: Location, *, look_up: bool = True
     background = arguments.pop("background", True)
     for key in ("grant", "source"):
         arguments.pop(key, None)
-    return Blueprint(
+    return Parts(
+        place=str(place),
         source=prefixed(place, lambda: cls(**arguments)),
         storage=storage,
         policy=policy,

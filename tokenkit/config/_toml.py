@@ -17,7 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["table_named", "tables_of"]
+__all__ = ["table_named", "tables_in", "tables_of"]
 
 _POSITION = re.compile(r"\(at [a-z0-9, ]+\)\Z")
 
@@ -33,16 +33,29 @@ def tables_of(config: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str
     if not isinstance(config, (str, os.PathLike)):
         raise ConfigurationError(f"config must be a mapping or the path of a TOML file, not {type(config).__name__}")
     try:
-        tables: dict[str, Any] = tomllib.loads(Path(config).read_text(encoding="utf-8"))
-        return tables
+        text = Path(config).read_text(encoding="utf-8")
     except OSError as error:
         problem = f"cannot be read ({error.strerror or type(error).__name__})"
     except UnicodeDecodeError:  # it keeps the content
         problem = "is not UTF-8 text"
+    else:
+        return tables_in(text, os.fspath(config))
+    raise ConfigurationError(f"{os.fspath(config)} {problem}")
+
+
+def tables_in(text: str, place: str) -> Mapping[str, Any]:
+    """Return what the TOML *text* holds, which came from *place*.
+
+    Raises:
+        ConfigurationError: It is not TOML. The message tells the position and no content.
+    """
+    try:
+        tables: dict[str, Any] = tomllib.loads(text)
+        return tables
     except tomllib.TOMLDecodeError as error:  # its text may quote a secret, and it keeps the content
         found = _POSITION.search(str(error))
         problem = f"is not TOML {found[0] if found else ''}".rstrip()
-    raise ConfigurationError(f"{os.fspath(config)} {problem}")
+    raise ConfigurationError(f"{place} {problem}")
 
 
 def table_named(tables: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], Location]:

@@ -29,7 +29,7 @@ __all__ = ["main"]
 _THREADS = 16
 _LIFETIME = 8.0  # seconds that a token lives; it is renewed after 5.6 to 6.4
 _PAUSE = 0.1  # seconds between two requests of a thread
-_OUTAGE, _HEALED, _REVOKED, _END = 10.5, 13.0, 15.0, 17.0  # seconds from the start
+_OUTAGE, _HEALED, _REVOKED, _END = 11.0, 12.5, 15.0, 17.0  # seconds from the start
 _clock = SystemClock()
 
 

@@ -1,0 +1,188 @@
+"""`tokenkit keep` and `tokenkit exec`: a token for programs that are not Python, good for as long as they run."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from support.daemons import free_port
+
+from tokenkit.cli import main
+from tokenkit.testing import LocalIdP
+
+TOKENKIT = [sys.executable, "-W", "error", "-m", "tokenkit"]
+PATIENCE = 20.0
+LIFETIME = 2.0
+
+
+@pytest.fixture
+def config(tmp_path: Path, local_idp: LocalIdP) -> Path:
+    path = tmp_path / "tokens.toml"
+    path.write_text(
+        f'[orders]\ntoken_url = "{local_idp.token_url}"\nclient_id = "client"\nclient_secret = "secret"\nretries = 0\n'
+        f'[orders.storage]\ntype = "file"\ndirectory = "{tmp_path}/tokens"\n'
+    )
+    return path
+
+
+@contextmanager
+def keeping(config: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    command = [*TOKENKIT, "keep", "orders", "--config", str(config), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def await_file(path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.05)  # another program
+
+
+def test_keep_once_writes_a_file_for_others(config: Path, tmp_path: Path) -> None:
+    """It is the owner's alone unless another mode is given, and holds what the format says."""
+    path = tmp_path / "token"
+    assert 0 == main(["keep", "orders", "--config", str(config), "--write", str(path), "--once"])
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    form = ["--format", "header", "--mode", "640"]
+    assert 0 == main(["keep", "orders", "--config", str(config), "--write", str(path), "--once", *form])
+    assert path.read_text().startswith("Authorization: Bearer ")
+    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.slow
+def test_readers_of_a_kept_file_never_fail(config: Path, tmp_path: Path, local_idp: LocalIdP) -> None:
+    """Over several lifetimes whoever reads the file has a good token, and each lifetime costs one fetch."""
+    local_idp.lifetime = LIFETIME
+    path = tmp_path / "token"
+    statuses: list[int] = []
+    with keeping(config, "--write", str(path)) as process:
+        await_file(path)
+        began = time.monotonic()
+        while time.monotonic() - began < 4 * LIFETIME:
+            header = {"Authorization": f"Bearer {path.read_text().strip()}"}
+            statuses.append(requests.get(local_idp.api("orders"), headers=header, timeout=5).status_code)
+        process.terminate()
+        assert ("", "") == process.communicate(timeout=PATIENCE)
+        assert 0 == process.returncode
+    assert {200} == set(statuses)
+    assert local_idp.count("token") <= 1 + 4 * LIFETIME / (0.65 * LIFETIME)
+
+
+@pytest.mark.slow
+def test_keep_survives_an_outage_and_says_so_once(config: Path, tmp_path: Path, local_idp: LocalIdP) -> None:
+    """The health port answers 503 while there is no token, and 200 again afterwards."""
+    port = free_port()
+    local_idp.fail("token", status=503, times=None)
+
+    def health() -> int:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}/", timeout=5).status_code
+        except requests.ConnectionError:
+            return 0
+
+    def await_health(status: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while health() != status:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)  # another program
+
+    with keeping(config, "--health", str(port)) as process:
+        await_health(503)
+        local_idp.wait_for_requests("token", 2, timeout=PATIENCE)  # the second comes after a failure
+        local_idp.heal("token")
+        await_health(200)
+        process.terminate()
+        _out, said = process.communicate(timeout=PATIENCE)
+    assert 1 == said.count("not fresh:"), said
+    assert 1 == said.count("fresh again"), said
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(config: Path, tmp_path: Path, capsys: Any) -> None:
+    """What cannot be written is one line, and no half of a token."""
+    directory = tmp_path / "missing"
+    options = ["--write", str(directory / "token"), "--once"]
+    assert 1 == main(["keep", "orders", "--config", str(config), *options])
+    assert "tokenkit: No such file or directory\n" == capsys.readouterr().err
+
+
+CHILD = """
+import json, os, stat, sys
+path = os.environ["TOKENKIT_TOKEN_FILE"]
+print(json.dumps({
+    "token": os.environ["TOKENKIT_TOKEN"],
+    "file": open(path).read().strip(),
+    "mode": stat.S_IMODE(os.stat(path).st_mode),
+    "arguments": sys.argv,
+}))
+sys.exit(7)
+"""
+
+
+def test_exec_gives_a_command_its_token(config: Path, local_idp: LocalIdP) -> None:
+    """In two variables and in no argument; its status is the command's, and the file goes with it."""
+    command = [*TOKENKIT, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", CHILD, "--format", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert 7 == done.returncode, done.stderr
+    told = json.loads(done.stdout)
+    assert local_idp.is_active(told["token"])
+    assert told["token"] == told["file"]
+    assert 0o600 == told["mode"]
+    assert ["-c", "--format", "x"] == told["arguments"]
+
+
+@pytest.mark.slow
+def test_a_long_command_still_has_a_good_token(config: Path, local_idp: LocalIdP) -> None:
+    """After two lifetimes the file has another token, and it is good."""
+    local_idp.lifetime = LIFETIME
+    child = (
+        "import os, time; path = os.environ['TOKENKIT_TOKEN_FILE']; "
+        f"time.sleep({2 * LIFETIME}); print(open(path).read())"
+    )
+    command = [*TOKENKIT, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", child]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert local_idp.is_active(process.stdout.readline().strip())
+
+
+def test_exec_passes_a_signal_on(config: Path) -> None:
+    """SIGTERM reaches the command, whose end is told as a shell tells it."""
+    child = "import signal, sys; print('ready', flush=True); signal.pause()"
+    command = [*TOKENKIT, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", child]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        process.terminate()
+        assert 128 + signal.SIGTERM == process.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("words", [["exec", "orders"], ["token", "orders", "--", "ls"]])
+def test_a_command_comes_after_two_dashes(words: list[str], capsys: Any) -> None:
+    """Of exec, and of nothing else."""
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert 2 == caught.value.code
+    assert "exec takes a command after --" in capsys.readouterr().err
+
+
+def test_no_secret_is_in_the_list_of_processes(config: Path, local_idp: LocalIdP) -> None:
+    """Whoever looks at other people's processes sees no token."""
+    child = "import os; print(open(f'/proc/{os.getppid()}/cmdline').read() + open('/proc/self/cmdline').read())"
+    if not os.path.isdir("/proc/self"):  # noqa: PTH112  # short
+        pytest.skip("there is no /proc")
+    command = [*TOKENKIT, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", child]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    (token,) = [word for word in done.stdout.split() if local_idp.is_active(word)] or [""]
+    assert "" == token

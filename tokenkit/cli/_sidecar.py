@@ -1,0 +1,139 @@
+"""The commands that keep a token fresh while another program runs: exec and keep."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+from tokenkit.cli._files import TokenFile
+from tokenkit.cli._formats import instant
+from tokenkit.cli._health import Health
+from tokenkit.cli._managers import opened
+from tokenkit.cli._tokens import fresh_token
+from tokenkit.clock import SystemClock
+from tokenkit.errors import TokenKitError
+from tokenkit.events import TokenEvent, TokenListener
+from tokenkit.manager import TokenManager
+
+__all__ = ["execute", "keep"]
+
+logger = logging.getLogger("tokenkit.cli")
+
+_LONGEST_NAP = 5.0  # seconds: how late a lost storage or a full disk is tried again, and an ended child is seen
+_clock = SystemClock()
+
+
+@final
+class _Wake(TokenListener):
+    """Ends a nap when another token is held. Safe in a signal handler, too."""
+
+    def __init__(self) -> None:
+        self.mailbox: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.signalled: int | None = None
+
+    def token_lifetime(self, event: TokenEvent) -> None:
+        self.mailbox.put(None)
+
+    def on_signal(self, number: int, _frame: object) -> None:
+        self.signalled = number
+        self.mailbox.put(None)
+
+
+@contextmanager
+def _heeding(wake: _Wake, *numbers: int) -> Iterator[None]:
+    before = {number: signal.signal(number, wake.on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
+    """Keep a shared storage, and a file, fresh until SIGTERM or Ctrl-C; with ``--once``, see to it once."""
+    wake = _Wake()
+    target = None
+    if asked.write is not None:
+        target = TokenFile(Path(asked.write), asked.format, asked.mode, asked.owner)
+    with opened(asked, [*listeners, wake]) as manager:
+        if asked.once:
+            token = fresh_token(manager, asked.timeout)
+            if target is not None:
+                target.write(token)
+            return
+        with _heeding(wake, signal.SIGTERM), Health.at(asked.health) as health:
+            _keep(manager, target, health, wake)
+
+
+def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake: _Wake) -> None:
+    written = None
+    was_well = True
+    while wake.signalled is None:
+        try:
+            token = manager.get_token()
+            if target is not None and token != written:
+                target.write(token)
+                written = token
+            health.tell("never" if token.expires_at is None else instant(token.expires_at))
+            if not was_well:
+                logger.warning("fresh again")
+            was_well = True
+        except (TokenKitError, OSError) as error:
+            if was_well:  # the manager logs its own trouble; a full disk is nobody else's to tell
+                said = str(error) if isinstance(error, TokenKitError) else error.strerror or type(error).__name__
+                logger.warning("not fresh: %s", said)
+            was_well = False
+            health.tell(None)
+        if wake.signalled is None:
+            _clock.nap(wake.mailbox, _LONGEST_NAP)
+
+
+def execute(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:
+    """Run a command with a token in its environment, and a file that is kept fresh while it runs.
+
+    Returns:
+        The status of the command; 128 and the signal's number where a signal ended it.
+    """
+    wake = _Wake()
+    with (
+        opened(asked, [*listeners, wake]) as manager,
+        tempfile.TemporaryDirectory(prefix="tokenkit-") as directory,  # 0700
+    ):
+        token = fresh_token(manager, asked.timeout)
+        target = TokenFile(Path(directory, "token"))
+        target.write(token)
+        names = {"TOKENKIT_TOKEN": token.access_token, "TOKENKIT_TOKEN_FILE": str(target.path)}
+        with (
+            _heeding(wake, signal.SIGTERM, signal.SIGINT),  # first: what comes before the child is there is passed on
+            subprocess.Popen(asked.command_line, env={**os.environ, **names}) as child,
+        ):
+            status = _attend(child, manager, target, wake)
+    return status if status >= 0 else 128 - status
+
+
+def _attend(child: subprocess.Popen[bytes], manager: TokenManager, target: TokenFile, wake: _Wake) -> int:
+    written = manager.current
+    while (status := child.poll()) is None:
+        if wake.signalled is not None:
+            # Ctrl-C reaches the whole group by itself; anything else is passed on.
+            if wake.signalled != signal.SIGINT:
+                child.send_signal(wake.signalled)
+            wake.signalled = None
+        try:
+            token = manager.get_token(0)
+            if token != written:
+                target.write(token)
+                written = token
+        except (TokenKitError, OSError) as error:
+            logger.info("the child's token could not be renewed: %s", type(error).__name__)
+        _clock.nap(wake.mailbox, 0.2)
+    return status
