@@ -304,3 +304,10 @@ def test_an_exchange_must_be_in_order(local_idp, wrong):
     """A token that is not valid here, and a type without its token, are invalid_request."""
     form = {"subject_token": local_idp.issue().access_token, "subject_token_type": ACCESS_TOKEN, **wrong}
     assert (400, "invalid_request") == refused(ask(local_idp, EXCHANGE, **form))
+
+
+def test_an_assertion_may_stand_alone(idp):
+    """With one, a client need not authenticate (RFC 7523 section 2.1)."""
+    idp.trust_issuer("robot", SECRET)
+    alone = ask(idp, JWT_BEARER, auth=None, assertion=assertion(idp, iss="robot", sub="alice"))
+    assert 200 == alone.status_code

@@ -13,6 +13,7 @@ from tokenkit.testing._idp.messages import Refusal, Request
 
 __all__ = ["GRANT_TYPES", "answer_token_request", "short_name", "token_answer"]
 
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 
 
@@ -60,7 +61,10 @@ def answer_token_request(authority: Authority, request: Request, audiences: tupl
         Refusal: With the code that RFC 6749 section 5.2, RFC 7523 or RFC 8693 demands.
     """
     form = single_valued(request)
-    client = authenticate_client(authority, request, audiences)
+    if _is_anonymous(form, request):
+        client = Client(unverified_issuer(form["assertion"]))
+    else:
+        client = authenticate_client(authority, request, audiences)
     repeated = request.form
     targets = (*repeated.get("audience", ()), *repeated.get("resource", ()))
     ask = _Ask(authority, client, form, targets, audiences)
@@ -73,6 +77,12 @@ def answer_token_request(authority: Authority, request: Request, audiences: tupl
     if client.scopes is not None and not client.scopes.issuperset(form.get("scope", "").split()):
         raise Refusal("invalid_scope", "the client may not ask for that scope")
     return grant(ask)
+
+
+def _is_anonymous(form: Mapping[str, str], request: Request) -> bool:
+    """Say whether the assertion stands alone: with one, a client need not authenticate (RFC 7523 section 2.1)."""
+    named = form.keys() & {"client_id", "client_secret", "client_assertion"} or "authorization" in request.headers
+    return form.get("grant_type") == _JWT_BEARER and bool(form.get("assertion")) and not named
 
 
 def short_name(grant_type: str) -> str:
@@ -206,6 +216,6 @@ GRANT_TYPES: Mapping[str, Callable[[_Ask], dict[str, Any]]] = {
     "password": _password,
     "refresh_token": _refresh_token,
     "urn:ietf:params:oauth:grant-type:device_code": _device_code,
-    "urn:ietf:params:oauth:grant-type:jwt-bearer": _jwt_bearer,
+    _JWT_BEARER: _jwt_bearer,
     "urn:ietf:params:oauth:grant-type:token-exchange": _token_exchange,
 }
