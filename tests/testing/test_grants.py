@@ -306,8 +306,8 @@ def test_an_exchange_must_be_in_order(local_idp, wrong):
     assert (400, "invalid_request") == refused(ask(local_idp, EXCHANGE, **form))
 
 
-def test_an_assertion_may_stand_alone(idp):
+def test_an_assertion_may_stand_alone(local_idp):
     """With one, a client need not authenticate (RFC 7523 section 2.1)."""
-    idp.trust_issuer("robot", SECRET)
-    alone = ask(idp, JWT_BEARER, auth=None, assertion=assertion(idp, iss="robot", sub="alice"))
+    local_idp.trust_issuer("robot", SECRET)
+    alone = ask(local_idp, JWT_BEARER, auth=None, assertion=assertion(local_idp, iss="robot", sub="alice"))
     assert 200 == alone.status_code
