@@ -4,13 +4,18 @@ import errno
 import fcntl
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -89,7 +94,8 @@ def test_files_are_private_from_birth(directory: Path, umask: int) -> None:
             modes = {path.name.rpartition(".")[2]: path.stat().st_mode & 0o777 for path in directory.iterdir()}
     finally:
         os.umask(before)
-    assert {"json": 0o600, "lock": 0o600, "write": 0o600} == modes
+    assert {"json": 0o600, "lock": 0o600, "write": 0o600} == {k: m for k, m in modes.items() if "-tidied" not in k}
+    assert {0o600} == set(modes.values())
     assert 0o700 == directory.stat().st_mode & 0o777
 
 
@@ -334,7 +340,6 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_token(
     assert OLD == storage.get("key")
     assert storage.replace("key", OLD, NEW)
     assert NEW == storage.get("key")
-    assert 1 == len(list(entry.parent.glob(".*.tmp")))
     storage.clear()
     assert [] == list(entry.parent.glob(".*.tmp"))
 
@@ -357,12 +362,26 @@ def test_a_writer_killed_after_the_rename_leaves_the_new_token(storage: FileToke
     assert [] == list(entry.parent.glob(".*.tmp"))
 
 
-def test_the_leftovers_of_the_living_stay(storage: FileTokenStorage, entry: Path) -> None:
-    """A temporary file of a process that runs is a write under way, and not clear's to remove."""
-    writing = entry.with_name(f".{entry.name}.{os.getpid()}.00.tmp")
-    writing.touch(0o600)
-    storage.clear()
-    assert writing.exists()
+def test_clear_waits_for_a_live_writer(storage: FileTokenStorage, entry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write under way is not cut short, by a container either that does not see the writer's process."""
+    writing, goes_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def wait(descriptor: int) -> None:
+        writing.set()
+        assert goes_on.wait(10)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", wait)
+    with ThreadPoolExecutor() as pool:
+        write = pool.submit(storage.set, "key", NEW)
+        assert writing.wait(10)
+        clear = pool.submit(FileTokenStorage(entry.parent).clear)
+        with pytest.raises(FutureTimeoutError):
+            clear.result(0.3)
+        goes_on.set()
+        assert (None, None) == (write.result(10), clear.result(10))
+    assert storage.get("key") is None
 
 
 @pytest.fixture
@@ -401,12 +420,172 @@ def test_a_stopped_holder_costs_the_timeout(storage: FileTokenStorage, holder: s
     assert NEW == storage.get("key")
 
 
-def test_lock_files_are_never_unlinked(storage: FileTokenStorage, directory: Path) -> None:
-    """The lock file outlives its use and a clear, as the very same file."""
+# What is of no more use
+
+
+def age(directory: Path, hours: float) -> None:
+    """Let all that is in *directory* be that much older."""
+    for path in directory.iterdir():
+        before = path.stat().st_mtime - hours * 3600
+        os.utime(path, (before, before))
+
+
+def kinds(directory: Path) -> list[str]:
+    return sorted(path.suffix for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def test_a_token_that_rotates_each_hour_leaves_no_files(storage: FileTokenStorage, directory: Path) -> None:
+    """Each has a key of its own, as a projected token has: what expired over an hour ago goes, with its lock files."""
+    for hour in range(6):
+        now = datetime.now(timezone.utc)
+        with storage.lock(f"token {hour}", 1):
+            storage.replace(f"token {hour}", None, Token(f"t{hour}", expires_at=now - timedelta(hours=1.5)))
+        age(directory, 3)
+    storage.set("next", NEW)
+    assert 1 == kinds(directory).count(".json")
+    assert [] == [path for path in directory.iterdir() if path.stat().st_mtime < time.time() - 3600]
+
+
+def test_an_entry_with_a_refresh_token_outlives_its_access_token(storage: FileTokenStorage, directory: Path) -> None:
+    """It stays for 400 days after it was written, and is gone after that."""
+    expired = Token("a", expires_at=datetime.now(timezone.utc) - timedelta(days=1), refresh_token="r")
+    storage.set("key", expired)
+    age(directory, 399 * 24)
+    storage.set("other", NEW)
+    assert expired == storage.get("key")
+    age(directory, 2 * 24)
+    storage.set("other", NEW)
+    assert storage.get("key") is None
+
+
+@pytest.mark.parametrize("damage", [scramble, open_to_the_group, link])
+def test_what_cannot_be_read_is_not_tidied_away(
+    storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None]
+) -> None:
+    """It may be somebody's, and no age makes it worthless."""
+    damage(entry)
+    age(entry.parent, 9999)
+    storage.set("other", NEW)
+    assert os.path.lexists(entry)
+
+
+def test_tidying_happens_once_an_hour(storage: FileTokenStorage, directory: Path) -> None:
+    """However many processes write."""
+    storage.set("old", Token("a", expires_at=datetime.now(timezone.utc) - timedelta(days=1)))
+    storage.set("key", NEW)
+    outdated = directory / f"{entry_name('old')}.json"
+    os.utime(outdated, (0, 0))
+    FileTokenStorage(directory).set("key", NEW)
+    assert outdated.exists()
+    age(directory, 2)
+    FileTokenStorage(directory).set("key", NEW)
+    assert not outdated.exists()
+
+
+def test_a_lock_that_is_held_keeps_its_file(
+    storage: FileTokenStorage, holder: subprocess.Popen[str], directory: Path
+) -> None:
+    """Tidying up, at whatever age, takes no lock away from a live process."""
+    age(directory, 9999)
+    storage.set("other", NEW)
+    with pytest.raises(StorageLockTimeoutError), storage.lock("key", 0.1):
+        pass
+
+
+def test_a_lock_whose_file_was_removed_while_one_waited_has_one_holder(
+    storage: FileTokenStorage, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opened a lock file that its holder removed before the lock was free takes the lock anew, by its name."""
+    flock = fcntl.flock
+    removed: list[Path] = []
+
+    def lock_late(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.extend(directory.glob("*.lock"))
+            removed[0].unlink()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
     with storage.lock("key", 1):
-        first = next(directory.glob("*.lock")).stat().st_ino
-    storage.clear()
-    assert first == next(directory.glob("*.lock")).stat().st_ino
+        assert removed == list(directory.glob("*.lock"))
+        with pytest.raises(StorageLockTimeoutError), FileTokenStorage(directory).lock("key", 0):
+            pass
+
+
+# Other members of a group
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
+def test_a_volume_of_a_group_is_trusted_on_demand() -> None:
+    """As Kubernetes makes it for fsGroup: a directory of root's with mode 2770, for pods with users of their own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        volume = Path(name) / "tokens"
+        volume.mkdir()
+        os.chown(volume, 0, 4321)
+        volume.chmod(0o2770)
+
+        def pod(user: int, work: Callable[[FileTokenStorage], bool]) -> bool:
+            def child() -> bool:
+                os.setgroups([4321])
+                os.setgid(user)
+                os.setuid(user)
+                return work(FileTokenStorage(volume, trust_group=True))
+
+            return in_child(child)
+
+        def first(storage: FileTokenStorage) -> bool:
+            with storage.lock("key", 1):
+                return storage.replace("key", None, OLD)
+
+        def second(storage: FileTokenStorage) -> bool:
+            with storage.lock("key", 1):
+                return storage.get_strict("key") == OLD and storage.replace("key", OLD, NEW)
+
+        assert pod(60001, first)
+        assert pod(60002, second)
+        assert pod(60001, lambda storage: storage.get_strict("key") == NEW)
+        assert {0o660} == {path.stat().st_mode & 0o777 for path in volume.iterdir()}
+
+
+def test_a_mount_that_adds_the_group_is_trusted_on_demand(directory: Path) -> None:
+    """Each mount of a volume with fsGroup adds g+rw to what is there: the newest refresh token is still read."""
+    FileTokenStorage(directory).set("key", OLD)
+    directory.chmod(0o2770)
+    for path in directory.iterdir():
+        path.chmod(0o660)
+    assert OLD == FileTokenStorage(directory, trust_group=True).get_strict("key")
+    with pytest.raises(StorageError, match="trust_group=True"):
+        FileTokenStorage(directory).get_strict("key")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o2775, 0o701])
+def test_a_directory_of_all_is_refused_all_the_same(directory: Path, mode: int) -> None:
+    """A group is a group of this process's: what others may open is nobody's to trust."""
+    storage = FileTokenStorage(directory, trust_group=True)
+    storage.set("key", OLD)
+    directory.chmod(mode)
+    with pytest.raises(StorageError, match="open to others"):
+        storage.get("key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_a_foreign_group_is_refused(directory: Path) -> None:
+    """One that is open to a group which this process is not in is open to others."""
+    storage = FileTokenStorage(directory, trust_group=True)
+    storage.set("key", OLD)
+    os.chown(directory, os.geteuid(), 4321)
+    with pytest.raises(StorageError, match="not in"):
+        storage.get("key")
+
+
+def test_a_new_directory_is_open_to_the_group_on_demand(directory: Path) -> None:
+    """Directory and files get the modes that their next reader will want."""
+    storage = FileTokenStorage(directory, trust_group=True)
+    storage.set("key", OLD)
+    assert 0o770 == directory.stat().st_mode & 0o777
+    assert {0o660} == {path.stat().st_mode & 0o777 for path in directory.iterdir()}
+    assert OLD == pickle.loads(pickle.dumps(storage)).get_strict("key")
 
 
 def _no_flock(*_: object) -> None:
@@ -539,7 +718,7 @@ def test_a_reader_beside_two_writers(storage: FileTokenStorage) -> None:
         "        try: storage.set('key', Token(letter * 20_000, refresh_token=letter))\n"
         "        except StorageLockTimeoutError: pass"  # a busy machine: the other writer may have all the turns
     )
-    command = [sys.executable, "-c", script, str(storage._directory)]
+    command = [sys.executable, "-c", script, str(storage._directory.path)]
     writers = [subprocess.Popen([*command, letters]) for letters in ("ab", "cd")]
     reads: Counter[str] = Counter()
     end = time.monotonic() + 45

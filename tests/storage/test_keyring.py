@@ -9,7 +9,7 @@ import pytest
 from support import needs
 from support.secrets_shown import shown
 
-from tokenkit.errors import StorageError
+from tokenkit.errors import ConfigurationError, StorageError
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 
@@ -50,6 +50,15 @@ class FileRing(KeyringBackend):
             raise keyring.errors.PasswordDeleteError("not found")
         del passwords[f"{service}/{username}"]
         self.save(passwords)
+
+
+class SmallRing(FileRing):
+    """A keyring that takes as much as Windows does."""
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        if len(password.encode("utf-16-le")) > 2560:
+            raise OSError(1783, "The stub received bad data")
+        super().set_password(service, username, password)
 
 
 class LockedRing(FileRing):
@@ -103,16 +112,28 @@ def test_clear_leaves_no_secret_in_the_keyring(ring: FileRing, make: Callable[..
     assert TOKEN == make("yours").get("one")
 
 
-@pytest.mark.parametrize("damage", ["", "junk", "{}", '[1, "gone"]'])
-def test_a_damaged_index_is_started_anew(ring: FileRing, make: Callable[..., KeyringTokenStorage], damage: str) -> None:
-    """Without its index the storage still reads and writes; what is written from then on is listed again."""
-    storage = make()
-    storage.set("key", TOKEN)
-    ring.set_password("tokenkit", "index", damage)
-    assert TOKEN == storage.get("key")
-    storage.set("key", TOKEN)
+def test_many_keys_fit_a_keyring_of_small_entries(make: Callable[..., KeyringTokenStorage], tmp_path: Path) -> None:
+    """Windows takes 2,560 bytes an entry: no entry grows with the number of keys."""
+    storage = make(backend=SmallRing(tmp_path / "small"))
+    for number in range(40):
+        storage.set(f"client_credentials:idp{number}.example.com:shop:{number:040x}", Token("a"))
     storage.clear()
+    assert [None] == list({storage.get(f"client_credentials:idp{n}.example.com:shop:{n:040x}") for n in range(40)})
+
+
+def test_a_keyring_that_keeps_nothing_says_so(make: Callable[..., KeyringTokenStorage]) -> None:
+    """With the null backend, as after ``keyring --disable``, each write is a StorageError."""
+    storage = make(backend=needs.module("keyring.backends.null").Keyring())
+    for write in (lambda: storage.set("key", TOKEN), lambda: storage.replace("key", None, TOKEN)):
+        with pytest.raises(StorageError, match="did not keep"):
+            write()
     assert storage.get("key") is None
+
+
+def test_a_service_is_text() -> None:
+    """What is none is refused before the keyring is asked."""
+    with pytest.raises(ConfigurationError, match="service"):
+        KeyringTokenStorage(None)  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize("damage", ["", "junk-secret", "{}", '{"access_token": 7}', "[]", "\x00"])

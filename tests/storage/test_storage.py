@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from support import needs
 
 import tokenkit.storage
-from tokenkit.errors import StorageError
+from tokenkit.errors import ConfigurationError, StorageError
 from tokenkit.storage import _directory, _failures, _names
 
 EXTRAS = {"cryptography", "django", "filelock", "keyring", "redis"}
@@ -87,7 +89,7 @@ def test_of_two_who_make_the_directory_one_may_be_late(tmp_path: Path, monkeypat
         mkdir(path, mode, parents, exist_ok)
 
     monkeypatch.setattr(Path, "mkdir", be_late)
-    assert directory == _directory.make_private(directory)
+    assert directory == _directory.OwnDirectory(directory).made()
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
@@ -96,8 +98,57 @@ def test_what_is_made_above_a_directory_is_private_too(tmp_path: Path, umask: in
     tmp_path.chmod(0o755)
     before = os.umask(umask)
     try:
-        _directory.make_private(tmp_path / "cache" / "tokenkit" / "locks")
+        _directory.OwnDirectory(tmp_path / "cache" / "tokenkit" / "locks").made()
     finally:
         os.umask(before)
-    assert tmp_path / "cache" / "tokenkit" == _directory.make_private(tmp_path / "cache" / "tokenkit")
+    assert tmp_path / "cache" / "tokenkit" == _directory.OwnDirectory(tmp_path / "cache" / "tokenkit").made()
     assert 0o755 == tmp_path.stat().st_mode & 0o777
+
+
+HOMELESS = """
+import os, sys
+from tokenkit.storage import {name}
+os.environ.pop("HOME", None)
+os.environ.pop("XDG_CACHE_HOME", None)
+os.environ["TMPDIR"] = sys.argv[1]
+os.setgid(54321)
+os.setuid(54321)  # as in a container with a user that nobody entered
+{use}
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("DjangoCacheTokenStorage", "print(DjangoCacheTokenStorage())"),
+        ("KeyringTokenStorage", "with KeyringTokenStorage().lock('key', 1): print('locked')"),
+        ("RedisTokenStorage", "print(RedisTokenStorage('redis://127.0.0.1:1'))"),
+    ],
+)
+def test_no_storage_needs_a_home_directory_for_its_locks(name: str, use: str) -> None:
+    """Its constructor, which may run at the import of a settings module, asks for none, and locks go elsewhere."""
+    needs.module({"D": "django", "K": "keyring", "R": "redis"}[name[0]])
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o1777)
+        command = [sys.executable, "-c", HOMELESS.format(name=name, use=use), directory]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert "" == done.stderr
+
+
+@pytest.mark.parametrize("name", ["DjangoCacheTokenStorage", "FileTokenStorage", "KeyringTokenStorage"])
+def test_a_tilde_is_the_home_directory(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A directory given as '~/x' is never one called '~' where the program happens to run."""
+    needs.module({"D": "django", "F": "filelock", "K": "keyring"}[name[0]])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"directory" if name[0] == "F" else "lock_directory": "~/tokens"}
+    storage = getattr(tokenkit.storage, name)(**given)
+    arguments = storage.__reduce__()
+    assert str(tmp_path / "tokens") in str([arguments, getattr(arguments[0], "keywords", {})])
+
+
+@pytest.mark.parametrize("directory", ["", 5, "~nobody-at-all/x"])
+def test_a_directory_is_a_path(directory: object) -> None:
+    """An empty one would be wherever the program happens to run."""
+    with pytest.raises(ConfigurationError, match="directory must"):
+        tokenkit.storage.FileTokenStorage(directory)  # type: ignore[arg-type]  # on purpose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import stat
@@ -10,27 +11,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from tokenkit.errors import StorageError
-from tokenkit.storage._directory import is_ours_alone
+from tokenkit.storage._directory import OwnDirectory
 from tokenkit.storage._failures import UnreadableEntryError
 
-__all__ = ["read_entry", "remove_leftovers", "sync_directory", "write_entry"]
+__all__ = ["names_of_leftovers", "read_entry", "remove_leftovers", "sync_directory", "write_entry"]
 
 _MAX_SIZE = 1024 * 1024  # bytes; a token is some kilobytes
-_MODE = stat.S_IRUSR | stat.S_IWUSR
 # O_NONBLOCK: to open a FIFO for reading would wait for its writer. Windows has none of these flags.
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _NOT_OURS = (errno.ELOOP, errno.EACCES, errno.ENXIO)  # a symlink; another user's; a socket
 
 
-def read_entry(path: Path) -> bytes | None:
-    """Return what the file *path* holds; None where there is none.
+def read_entry(directory: OwnDirectory, name: str) -> bytes | None:
+    """Return what the file *name* in *directory* holds; None where there is none.
 
     Raises:
         UnreadableEntryError: It is no regular file, another user's, open to others, or too large.
         OSError: It cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _SAFELY)
+        descriptor = os.open(directory.path / name, os.O_RDONLY | _SAFELY)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -39,16 +39,16 @@ def read_entry(path: Path) -> bytes | None:
         reason = f"it cannot be opened as a file of this user ({errno.errorcode[error.errno]})"
         raise UnreadableEntryError(reason) from None
     try:
-        _verify(os.fstat(descriptor))  # of what was opened: the path may name another file by now
+        _verify(directory, os.fstat(descriptor))  # of what was opened: the path may name another file by now
         return _read_all(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _verify(facts: os.stat_result) -> None:
+def _verify(directory: OwnDirectory, facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode):
         raise UnreadableEntryError("it is not a regular file")
-    if not is_ours_alone(facts):
+    if not directory.trusts(facts):
         raise UnreadableEntryError("others may read it, or another user owns it")
     if facts.st_size > _MAX_SIZE:
         raise UnreadableEntryError("it is larger than 1 MiB")
@@ -61,8 +61,8 @@ def _read_all(descriptor: int) -> bytes:
     return content
 
 
-def write_entry(path: Path, content: bytes) -> None:
-    """Put *content* under *path*, whole or not at all, whatever was there and whenever the process dies.
+def write_entry(directory: OwnDirectory, name: str, content: bytes) -> None:
+    """Put *content* into the file *name*, whole or not at all, whatever was there and whenever the process dies.
 
     Raises:
         OSError: It could not be written; the old entry is still there.
@@ -70,9 +70,10 @@ def write_entry(path: Path, content: bytes) -> None:
     """
     if len(content) > _MAX_SIZE:
         raise StorageError("the token is larger than 1 MiB")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}.tmp")
+    path = directory.made() / name
+    temporary = path.with_name(f".{name}.{secrets.token_hex(8)}.tmp")
     try:
-        _write_new(temporary, content)
+        _write_new(temporary, content, directory.file_mode)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -81,11 +82,11 @@ def write_entry(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, _MODE)
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, mode)
     try:
         if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, _MODE)  # the umask may have taken even the owner's bits
+            os.fchmod(descriptor, mode)  # the umask may have taken even the owner's bits
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
@@ -104,21 +105,16 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files that dead processes left in *directory*."""
-    for path in directory.glob(".*.tmp"):
-        owner = path.name.split(".")[-3]
-        if owner.isdecimal() and not _is_alive(int(owner)):
-            path.unlink(missing_ok=True)
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that writers of *path* left when they were killed. Only a writer may call it.
+
+    Writers of one entry exclude each other by a lock, so that what is there is nobody's. Whether a process lives is
+    not asked: a container does not see the processes of another that shares the directory.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":
-        return True  # there os.kill would end the process instead of asking for it
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
+def names_of_leftovers(directory: Path) -> set[str]:
+    """Return the names of the entries whose writers left, or are using, a temporary file."""
+    return {path.name[1:].rsplit(".", 2)[0] for path in directory.glob(".*.tmp")}

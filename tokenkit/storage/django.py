@@ -8,14 +8,14 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, final
 
 from tokenkit._checks import check_texts, seconds
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError
-from tokenkit.storage._directory import default_directory
+from tokenkit.storage._directory import OwnDirectory
+from tokenkit.storage._directory import lock_directory as lock_directory_of
 from tokenkit.storage._django_connections import DjangoCaches
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.cache import CacheLocks
@@ -57,7 +57,8 @@ class DjangoCacheTokenStorage(TokenStorage):
         key_prefix: What the cache's keys begin with; storages with another one see nothing of this one.
         lock_lease: Seconds, rounded up, after which the cache frees a lock by itself; at least what a renewal may
             take, which is ``refresh_request_timeout`` of a manager's policy.
-        lock_directory: Where lock files are, if there are any. None: ``tokenkit/locks`` in the user's cache directory.
+        lock_directory: Where lock files are, if there are any; ``~`` is the home directory. None: ``tokenkit/locks`` in
+            the user's cache directory, or where there is no home directory, one in the temporary directory.
 
     Raises:
         ConfigurationError: *lock_lease* is no positive number, or an argument is no text.
@@ -75,10 +76,10 @@ class DjangoCacheTokenStorage(TokenStorage):
         self._alias = cache_alias
         self._prefix = key_prefix
         self._lease = seconds("lock_lease", lock_lease, zero=False, infinite=False)
-        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory).absolute()
+        self._directory = lock_directory_of(lock_directory)
         self._caches = DjangoCaches(cache_alias)
         self._cache_locks = CacheLocks(self._caches.call)
-        self._file_locks = FileLocks(self._directory)
+        self._file_locks = FileLocks(OwnDirectory(self._directory))
         self._reader = EntryReader(repr(self))
 
     def __repr__(self) -> str:

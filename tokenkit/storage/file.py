@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -10,21 +11,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, final
 
+from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
-from tokenkit.storage._directory import default_directory, make_private, verify_private
-from tokenkit.storage._entry_files import read_entry, remove_leftovers, sync_directory, write_entry
+from tokenkit.errors import StorageError
+from tokenkit.storage._directory import OwnDirectory, default_directory, given_directory
+from tokenkit.storage._entry_files import (
+    names_of_leftovers,
+    read_entry,
+    remove_leftovers,
+    sync_directory,
+    write_entry,
+)
 from tokenkit.storage._failures import UnreadableEntryError, guarded
 from tokenkit.storage._locks.files import FileLocks
 from tokenkit.storage._names import entry_name
-from tokenkit.storage.codec import EntryReader, encode, matches
+from tokenkit.storage.codec import EntryReader, decode, encode, matches, retention
 from tokenkit.tokens import Token
 
 __all__ = ["FileTokenStorage"]
+
+logger = logging.getLogger("tokenkit.storage")
 
 T = TypeVar("T")
 
 _ENTRY = re.compile(r"-[0-9a-f]{64}\.json\Z")
 _WRITE_TIMEOUT = 5.0  # seconds to wait for another process's write, which takes milliseconds
+_TIDYING_INTERVAL = 3600.0  # seconds
+_CLOCK = SystemClock()
 
 
 @final
@@ -36,26 +49,36 @@ class FileTokenStorage(TokenStorage):
     otherwise: an entry that others may read, that another user owns, or that is a symlink, counts as absent until
     the next :meth:`set` replaces it. A directory like that is refused.
 
-    Nothing is dropped until it is deleted. A file system without working ``flock`` is refused; on NFS
-    that takes version 4. A pickle or copy carries the directory's path alone.
+    What is of no more use is removed, by a write and at most once an hour: an entry whose token expired an hour ago
+    and has no refresh token, one that was written 400 days ago (or as long as the endpoint said that its refresh token
+    is good), and lock files that nobody holds. A file system without working ``flock`` is refused; on NFS that takes
+    version 4. A pickle or copy carries the directory's path alone.
 
     Args:
-        directory: Where the files are; made when first written to. None: ``tokenkit`` in the user's cache directory
-            (``$XDG_CACHE_HOME``, else the platform's usual one).
+        directory: Where the files are; made when first written to; ``~`` is the home directory. None: ``tokenkit`` in
+            the user's cache directory (``$XDG_CACHE_HOME``, else the platform's usual one).
+        trust_group: Whether the directory and its files may belong to another user, and be open to their group, where
+            this process is in that group: Kubernetes makes volumes so for ``fsGroup``. New files get mode 0660, a new
+            directory 0770. False: they must be this user's alone.
+
+    Raises:
+        ConfigurationError: *directory* is no path, or it is None and the user has no home directory.
     """
 
-    def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
-        self._directory = default_directory() if directory is None else Path(directory).absolute()
+    def __init__(self, directory: str | os.PathLike[str] | None = None, *, trust_group: bool = False) -> None:
+        path = default_directory() if directory is None else given_directory("directory", directory)
+        self._directory = OwnDirectory(path, trust_group=trust_group)
         self._locks = FileLocks(self._directory, ".lock")
         # A lock of its own for writes: set() and replace() are also called by a thread that holds lock().
         self._writes = FileLocks(self._directory, ".write")
         self._reader = EntryReader(repr(self))
 
     def __repr__(self) -> str:
-        return f"<FileTokenStorage {self._directory}>"
+        return f"<FileTokenStorage {self._directory.path}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FileTokenStorage, (str(self._directory),)
+        make = partial(FileTokenStorage, trust_group=self._directory.trusts_group)
+        return make, (str(self._directory.path),)
 
     def get(self, key: str) -> Token | None:
         return guarded("reading an entry", lambda: self._read(key, strict=False))
@@ -65,19 +88,18 @@ class FileTokenStorage(TokenStorage):
 
     def set(self, key: str, token: Token) -> None:
         self._writing(key, lambda path: self._put(path, token))
+        self._tidy_up()
 
     def delete(self, key: str) -> None:
         if self._is_there():
             self._writing(key, _remove)
 
     def clear(self) -> None:
-        """Forget every entry in the directory, and what killed writers left there; lock files stay."""
+        """Forget every entry in the directory, and what killed writers left there."""
         if not self._is_there():
             return
-        paths = guarded("listing the directory", lambda: list(self._directory.iterdir()))
-        for path in filter(lambda path: _ENTRY.search(path.name), paths):
+        for path in guarded("listing the directory", self._entries):
             self._locked(path.stem, partial(_remove, path))
-        guarded("removing leftovers", lambda: remove_leftovers(self._directory))
 
     def delete_if_equal(self, key: str, token: Token) -> bool:
         def compare_and_remove(path: Path) -> bool:
@@ -95,28 +117,35 @@ class FileTokenStorage(TokenStorage):
                 self._put(path, token)
             return found
 
-        return self._writing(key, compare_and_put)
+        done = self._writing(key, compare_and_put)
+        self._tidy_up()
+        return done
 
     def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
         return self._locks.hold(entry_name(key), timeout)
 
     def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.json"
+        return self._directory.path / f"{name}.json"
 
     def _is_there(self) -> bool:
-        return guarded("looking for the directory", lambda: verify_private(self._directory))
+        return guarded("looking for the directory", self._directory.is_there)
+
+    def _entries(self) -> list[Path]:
+        directory = self._directory.path
+        names = {path.name for path in directory.iterdir()} | names_of_leftovers(directory)
+        return [directory / name for name in sorted(names) if _ENTRY.search(name)]
 
     def _read(self, key: str, *, strict: bool) -> Token | None:
         try:
-            content = read_entry(self._path(entry_name(key))) if verify_private(self._directory) else None
+            name = self._path(entry_name(key)).name
+            content = read_entry(self._directory, name) if self._directory.is_there() else None
         except UnreadableEntryError as error:
             self._reader.refuse(key, error.message, strict=strict)
             return None
         return self._reader.read(key, content, strict=strict)
 
     def _put(self, path: Path, token: Token) -> None:
-        make_private(self._directory)
-        write_entry(path, encode(token).encode())
+        write_entry(self._directory, path.name, encode(token).encode())
 
     def _writing(self, key: str, change: Callable[[Path], T]) -> T:
         name = entry_name(key)
@@ -126,8 +155,32 @@ class FileTokenStorage(TokenStorage):
         with self._writes.hold(name, _WRITE_TIMEOUT):
             return guarded("writing an entry", change)
 
+    def _tidy_up(self) -> None:
+        try:
+            if self._directory.is_to_be_tidied("entries", _TIDYING_INTERVAL):
+                for path in filter(self._is_outlived, self._entries()):
+                    self._locked(path.stem, partial(self._remove_outlived, path))
+        except (StorageError, OSError) as error:  # what was written is written; another time, then
+            logger.debug("%r could not be tidied up: %s", self, type(error).__name__)
+
+    def _remove_outlived(self, path: Path) -> None:
+        if self._is_outlived(path):  # still: it may have been written meanwhile
+            _remove(path)
+
+    def _is_outlived(self, path: Path) -> bool:
+        """Return whether the entry is of no more use to anybody, even by a clock that is most of an hour ahead."""
+        try:
+            written = path.stat().st_mtime
+            if _CLOCK.time() < written + _TIDYING_INTERVAL:
+                return False
+            seconds = retention(decode(read_entry(self._directory, path.name) or b""), written)
+        except (StorageError, OSError):  # what cannot be read may be somebody's
+            return False
+        return seconds is not None and written + seconds + _TIDYING_INTERVAL < _CLOCK.time()
+
 
 def _remove(path: Path) -> None:
+    remove_leftovers(path)
     try:
         path.unlink()
     except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,8 +12,11 @@ from typing import Any, TypeVar, final
 import keyring
 from keyring.backend import KeyringBackend
 
+from tokenkit._checks import check_texts
 from tokenkit.contracts import TokenStorage
-from tokenkit.storage._directory import default_directory
+from tokenkit.errors import StorageError
+from tokenkit.storage._directory import OwnDirectory
+from tokenkit.storage._directory import lock_directory as lock_directory_of
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.files import FileLocks
 from tokenkit.storage._names import entry_name
@@ -25,7 +27,7 @@ __all__ = ["KeyringTokenStorage"]
 
 T = TypeVar("T")
 
-_INDEX = "index"  # the entry that lists the others, since a keyring cannot: a name has a hash and is never this one
+_MARK = ".entry"  # an empty file with this ending for each entry written, since a keyring cannot list them
 _WRITE_TIMEOUT = 5.0  # seconds
 
 
@@ -35,12 +37,18 @@ class KeyringTokenStorage(TokenStorage):
 
     A keyring knows neither locks nor comparing: both are done under lock files in the user's cache directory, so they
     hold between programs of one user that use this class. A locked keyring may ask the user for a password, and the
-    caller waits for the answer. Windows takes about 1,200 characters an entry, less than many tokens have.
+    caller waits for the answer. Windows takes about 1,200 characters an entry, less than many tokens have. A backend
+    that keeps nothing (keyring's ``null``, which ``keyring --disable`` chooses) is told by every write.
 
     Args:
         service: The name that the entries stand under in the keyring.
         backend: A backend to use; None: the one that keyring finds at each use.
-        lock_directory: Where the lock files are. None: ``tokenkit/locks`` in the user's cache directory.
+        lock_directory: Where the lock files are, and an empty file for each entry; ``~`` is the home directory. None:
+            ``tokenkit/locks`` in the user's cache directory, or where there is no home directory, one in the temporary
+            directory.
+
+    Raises:
+        ConfigurationError: *service* or *lock_directory* is none.
     """
 
     def __init__(
@@ -50,11 +58,14 @@ class KeyringTokenStorage(TokenStorage):
         backend: KeyringBackend | None = None,
         lock_directory: str | os.PathLike[str] | None = None,
     ) -> None:
+        check_texts(service=service)
         self._service = service
         self._backend = backend
-        self._directory = default_directory() / "locks" if lock_directory is None else Path(lock_directory).absolute()
-        self._locks = FileLocks(self._directory, ".lock")
-        self._writes = FileLocks(self._directory, ".write")
+        self._directory = lock_directory_of(lock_directory)
+        own = OwnDirectory(self._directory / f"keyring-{entry_name(service)}")
+        self._marks = own
+        self._locks = FileLocks(own, ".lock")
+        self._writes = FileLocks(own, ".write")
         self._reader = EntryReader(repr(self))
 
     def __repr__(self) -> str:
@@ -79,9 +90,14 @@ class KeyringTokenStorage(TokenStorage):
         self._locked(lambda: self._remove(entry_name(key)))
 
     def clear(self) -> None:
+        """Forget what this service's programs have written with this *lock_directory*.
+
+        A keyring cannot list its entries: there may be more, by programs with another lock directory.
+        """
+
         def remove_all() -> None:
-            for name in self._names():
-                self._remove(name)
+            for mark in guarded("listing what was written", lambda: list(self._marks.path.glob(f"*{_MARK}"))):
+                self._remove(mark.name.removesuffix(_MARK))
 
         self._locked(remove_all)
 
@@ -104,11 +120,11 @@ class KeyringTokenStorage(TokenStorage):
         return self._locked(compare_and_put)
 
     def lock(self, key: str, timeout: float) -> AbstractContextManager[None]:
-        return self._locks.hold(entry_name(key, self._service), timeout)
+        return self._locks.hold(entry_name(key), timeout)
 
     def _locked(self, change: Callable[[], T]) -> T:
-        # One lock for all entries: each write may change the index.
-        with self._writes.hold(entry_name(self._service), _WRITE_TIMEOUT):
+        # One lock for all entries: a keyring that is a file is written as a whole.
+        with self._writes.hold("all", _WRITE_TIMEOUT):
             return change()
 
     def _ring(self) -> KeyringBackend:
@@ -121,21 +137,16 @@ class KeyringTokenStorage(TokenStorage):
         guarded("writing to the keyring", lambda: self._ring().set_password(self._service, name, text()))
 
     def _put(self, key: str, token: Token) -> None:
-        name, names = entry_name(key), self._names()
-        if name not in names:  # listed first: what clear() cannot find would stay for ever
-            self._write(_INDEX, lambda: json.dumps([*names, name]))
+        name = entry_name(key)
+        guarded("noting what is written", self._mark(name).touch)  # first: what clear() cannot find would stay for ever
         self._write(name, lambda: encode(token))
+        if self._read(name) is None:
+            raise StorageError("the keyring did not keep an entry; its backend may be the null one")
 
     def _remove(self, name: str) -> None:
         if self._read(name) is not None:  # a keyring refuses to delete what it has not
             guarded("deleting from the keyring", lambda: self._ring().delete_password(self._service, name))
-        names = self._names()
-        if name in names:
-            self._write(_INDEX, lambda: json.dumps([one for one in names if one != name]))
+        guarded("noting what is deleted", lambda: self._mark(name).unlink(missing_ok=True))
 
-    def _names(self) -> list[str]:
-        try:
-            names = json.loads(self._read(_INDEX) or "[]")
-        except ValueError:
-            return []
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    def _mark(self, name: str) -> Path:
+        return self._marks.path / f"{name}{_MARK}"

@@ -1,7 +1,8 @@
 """Locks between the processes of a user, by lock files; shared by the storages whose backend has none.
 
-The kernel holds them (``flock``), so the death of a holder frees its lock at once. Lock files are never unlinked:
-a waiter could otherwise lock a file that has no name any more, beside the holder of its successor.
+The kernel holds them (``flock``), so the death of a holder frees its lock at once. A lock file is unlinked by its
+holder alone, and whoever gets a lock looks whether its file still has the name: a waiter could otherwise lock a file
+that has none any more, beside the holder of its successor.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from tokenkit.clock import SystemClock
 from tokenkit.errors import StorageLockTimeoutError
-from tokenkit.storage._directory import make_private
+from tokenkit.storage._directory import OwnDirectory
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.threads import KeyLocks
 
 __all__ = ["FileLocks"]
 
 _POLL_INTERVAL = 0.025  # seconds
+_SUFFIXES = (".lock", ".write")
+_TIDYING_INTERVAL = 3600.0  # seconds
 _CLOCK = SystemClock()
 
 # A lock that a child inherited and left: its finaliser would unlock the file, which parent and child share.
@@ -41,7 +44,7 @@ class FileLocks:
         suffix: The ending of their names.
     """
 
-    def __init__(self, directory: Path, suffix: str = ".lock") -> None:
+    def __init__(self, directory: OwnDirectory, suffix: str = ".lock") -> None:
         self._directory = directory
         self._suffix = suffix
         self._threads = KeyLocks()
@@ -75,18 +78,54 @@ class FileLocks:
 
     def _file_lock(self, name: str) -> BaseFileLock:
         # A new object each time: filelock's are re-entrant, and two of them exclude each other even in one thread.
-        path = make_private(self._directory) / f"{name}{self._suffix}"
-        return FileLock(path, mode=0o600, thread_local=False, fallback_to_soft=False)
+        directory = self._directory.made()
+        if self._directory.is_to_be_tidied("locks", _TIDYING_INTERVAL):
+            for path in directory.iterdir():
+                if path.suffix in _SUFFIXES:
+                    self._remove_unused(path)
+        return self._made(directory / f"{name}{self._suffix}")
+
+    def _made(self, path: Path) -> BaseFileLock:
+        return FileLock(path, mode=self._directory.file_mode, thread_local=False, fallback_to_soft=False)
+
+    def _remove_unused(self, path: Path) -> None:
+        """Remove a lock file that was made some time ago, unless somebody holds it; who waits for it makes another."""
+        with suppress(OSError):
+            if _CLOCK.time() - path.stat().st_mtime < _TIDYING_INTERVAL:
+                return
+            lock = self._made(path)
+            if _acquire(lock, 0.0):
+                try:
+                    path.unlink(missing_ok=True)
+                finally:
+                    lock.release()
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> bool:
-    for seconds in dict.fromkeys((0.0, timeout)):  # the first try shows what kind of a lock it is
+    deadline = _CLOCK.monotonic() + timeout
+    seconds = 0.0  # the first try shows what kind of a lock it is
+    while True:
         with suppress(Timeout):
             lock.acquire(timeout=seconds, poll_interval=_POLL_INTERVAL)
         _refuse_substitute(lock)
-        if lock.is_locked:
+        if lock.is_locked and _has_its_name(lock):
             return True
-    return False
+        was_locked, left = lock.is_locked, deadline - _CLOCK.monotonic()
+        if was_locked:
+            lock.release()  # its holder unlinked it between our opening and our locking
+        if seconds >= left and not was_locked:
+            return False
+        seconds = max(0.0, left)
+
+
+def _has_its_name(lock: BaseFileLock) -> bool:
+    descriptor = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
+    if not isinstance(descriptor, int) or os.name == "nt":  # there an open file keeps its name
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(lock.lock_file))  # noqa: PTH116  # of a descriptor too
+    except FileNotFoundError:
+        return False
 
 
 def _refuse_substitute(lock: BaseFileLock) -> None:
