@@ -19,6 +19,7 @@ def steps(idp):
             name="backend",
             subject_token=lambda context: context["user"].access_token,
             actor_token=lambda context: context["service"].access_token,
+            cache_key="user and service",  # what the functions are, for all who share the storage
             audience="backend",
             depends_on=["user", "service"],
         ),

@@ -82,6 +82,17 @@ class TokenFetcher(ABC):
     spends_refresh_token: bool = False
     """Whether :meth:`fetch` itself spends a refresh token: two who do so at once may lose the grant, so each waits
     longer for the other."""
+    rotates: bool = True
+    """Whether the server may give a new refresh token for a spent one."""
+
+    @property
+    def grant_key(self) -> str | None:
+        """Under which a storage keeps this fetcher's refresh token, apart from the access token; by default None.
+
+        Who has one gets every token by a refresh token: all who have the same share it, and its lock, whatever their
+        access tokens. None: a refresh token stands beside the access token it came with.
+        """
+        return None
 
     @property
     def cache_key(self) -> str:
@@ -125,6 +136,13 @@ class TokenProvider(ABC):
     """What the token is for; not empty. It stands in events, logs and errors."""
     spends_refresh_token: bool = False
     """Whether :meth:`fetch_token` itself spends a refresh token, as of a fetcher."""
+    rotates: bool = True
+    """Whether the server may give a new refresh token for a spent one."""
+
+    @property
+    def grant_key(self) -> str | None:
+        """Under which a storage keeps the refresh token, as of a fetcher; None, as by default: beside the token."""
+        return None
 
     @property
     def cache_key(self) -> str:

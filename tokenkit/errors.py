@@ -144,12 +144,14 @@ class TokenEndpointError(AuthenticationError):
         error: The error code of RFC 6749 section 5.2, such as ``invalid_grant``, or None.
         error_description: The endpoint's text for developers, cleaned and shortened, or None.
         error_uri: A page about the error, cleaned and shortened, or None.
+        grant_type: The grant that was refused, such as ``refresh_token``; None where the source does not say.
     """
 
     status: int | None = None
     error: str | None = None
     error_description: str | None = None
     error_uri: str | None = None
+    grant_type: str | None = None
 
     def __init__(
         self,

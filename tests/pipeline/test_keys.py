@@ -40,7 +40,11 @@ def exchanged(idp: LocalIdP, username: str, storage: TokenStorage) -> TokenFetch
     client = {"token_url": idp.token_url, "client_id": "client", "client_secret": "secret"}
     user = PasswordFetcher(**client, name="user", username=username, password="wonderland")
     backend = TokenExchangeFetcher(
-        **client, name="backend", subject_token=lambda context: context["user"].access_token, depends_on=["user"]
+        **client,
+        name="backend",
+        subject_token=lambda context: context["user"].access_token,
+        cache_key="of the user's token",
+        depends_on=["user"],
     )
     return TokenFetchPipeline([user, backend], storage)
 
@@ -72,6 +76,13 @@ def test_a_step_beside_is_no_part_of_a_key() -> None:
 def test_names_alone_leave_a_key_as_it_is() -> None:
     """Where no step upstream says more than its name, a step's key is its name, after the prefix."""
     assert ["acme:a", "acme:b"] == list(keys(step("a"), step("b", "a"), prefix="acme"))
+
+
+def test_no_prefix_looks_like_another_with_a_longer_step() -> None:
+    """Tenants may name themselves, with colons if they like."""
+    assert ["a:b%3Ac"] == list(keys(step("b:c"), prefix="a"))
+    assert ["a%3Ab:c"] == list(keys(step("c"), prefix="a:b"))
+    assert ["a%253Ab:c"] == list(keys(step("c"), prefix="a%3Ab"))
 
 
 def test_borders_between_keys_do_not_move() -> None:

@@ -1,5 +1,6 @@
 """Keys: the same for the same token, different for different ones."""
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenkit._secrecy.identity import canonical
+from tokenkit import secrets
+from tokenkit._secrecy.identity import canonical, grant_key
+from tokenkit.errors import ConfigurationError
 from tokenkit.fetchers import (
     ClientCredentialsFetcher,
     JwtBearerFetcher,
@@ -108,18 +111,80 @@ def scope() -> str:
     return "a"
 
 
-def other_scope() -> str:
-    return "b"
-
-
 def closure(value: str) -> Callable[[], str]:
     return lambda: value
 
 
-def test_a_function_stands_for_its_value() -> None:
-    """Functions with other code have other keys, equal ones the same."""
-    assert key(scope=scope) == key(scope=scope)
-    assert 4 == len({key(scope=scope), key(scope=other_scope), key(scope=lambda: "a"), key(scope=lambda: "b")})
+def test_a_function_is_not_read() -> None:
+    """Its token is its own fetcher's, whatever the code looks like; within one object the key stays."""
+    source = ClientCredentialsFetcher(**CLIENT, scope=scope)
+    assert source.cache_key == source.cache_key
+    assert 3 == len({source.cache_key, key(scope=scope), key(scope=lambda: "a")})
+
+
+def test_what_a_user_says_of_a_function_stands_for_it() -> None:
+    """The rest of a key tells tokens apart all the same."""
+    assert key(scope=scope, cache_key="alice") == key(scope=lambda: "a", cache_key="alice")
+    assert 3 == len(
+        {key(scope=scope, cache_key="a"), key(scope=scope, cache_key="b"), key(audience=scope, cache_key="a")}
+    )
+
+
+@pytest.mark.parametrize("wrong", ["", 5, b"alice"])
+def test_what_is_said_of_a_function_is_a_text(wrong: Any) -> None:
+    """An empty one would be everybody's."""
+    with pytest.raises(ConfigurationError, match="cache_key"):
+        key(cache_key=wrong)
+
+
+def test_a_client_certificate_is_part_of_a_key(tmp_path: Path) -> None:
+    """A token may be bound to it (RFC 8705); a new one under the same path is another."""
+    certificate = tmp_path / "client.pem"
+    keys = []
+    for content in ("one", "two", "one"):
+        certificate.write_text(content)
+        keys.append(key(cert=str(certificate)))
+    assert keys[0] == keys[2] != keys[1]
+
+
+GIVEN = "canary-2"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"scope": "a"},
+        {"audience": "a"},
+        {"resource": "https://r.example"},
+        {"token_url": None, "issuer": "https://idp.example"},
+        {"client_id": "other"},
+        {"extra_params": {"a": "b"}},
+        {"refresh_token": lambda: GIVEN},
+        {"refresh_token": secrets.env("IDENTITY_RT")},
+    ],
+)
+def test_a_grant_is_told_by_its_first_refresh_token_alone(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is changed, and however it is given, the newest refresh token is found."""
+    monkeypatch.setenv("IDENTITY_RT", GIVEN)
+    one, other = (RefreshTokenFetcher(**{**CLIENT, "refresh_token": GIVEN, **more}) for more in ({}, change))
+    assert one.grant_key == other.grant_key == grant_key(GIVEN)
+
+
+def test_the_key_of_a_grant_is_the_same_in_every_release() -> None:
+    """SHA-256 of a label and the token: what a server keeps of a token is another digest."""
+    assert "grant:" + hashlib.sha256(b"tokenkit refresh token:" + GIVEN.encode()).hexdigest() == grant_key(GIVEN)
+
+
+def test_another_refresh_token_is_another_grant() -> None:
+    """A function is asked each time."""
+    values = ["one"]
+    fetcher = RefreshTokenFetcher(**CLIENT, refresh_token=lambda: values[-1])
+    first = fetcher.grant_key, fetcher.cache_key
+    values.append("two")
+    assert not set(first) & {fetcher.grant_key, fetcher.cache_key}
 
 
 @pytest.mark.parametrize("make", [closure, lambda value: partial(str, value), lambda value: value.upper])

@@ -93,8 +93,7 @@ def test_a_secret_given_by_a_function_is_not_in_the_pickle(source: TokenFetcher)
     """The twin is configured alike, and has a transport of its own."""
     data = pickle.dumps(source)
     assert CANARY.encode() not in data
-    twin = pickle.loads(data)
-    assert (repr(source), source.cache_key) == (repr(twin), twin.cache_key)
+    assert repr(source) == repr(pickle.loads(data))
 
 
 @pytest.mark.parametrize("source", LITERAL + CALLABLE, ids=repr)
@@ -102,7 +101,8 @@ def test_any_fetcher_can_be_copied(source: TokenFetcher) -> None:
     """In this process that spreads no secret; containers are copied with it."""
     for twin in (copy.copy(source), copy.deepcopy(source)):
         assert twin is not source
-        assert (repr(source), source.cache_key) == (repr(twin), twin.cache_key)
+        assert repr(source) == repr(twin)
+        assert source in CALLABLE or source.cache_key == twin.cache_key  # a function is each object's own
         transport = getattr(source, "_transport", None) or getattr(source, "_client", None)
         assert transport is None or transport is not (getattr(twin, "_transport", None) or twin._client)
 

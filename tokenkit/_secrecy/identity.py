@@ -1,7 +1,7 @@
 """Which token is whose: storage keys that are canonical (order does not matter) and injective (no two tenants meet).
 
-The values go into a hash with their lengths, so that no choice of them can look like another. Where a function
-gives a value, what :mod:`tokenkit._secrecy.functions` can tell of it stands for it; failing that, the very object.
+The values go into a hash with their lengths, so that no choice of them can look like another. A function is not read:
+what stands for it is the very object that has it, unless it says itself what its results hang on, as a reference does.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tokenkit._secrecy.functions import told_of
-
-__all__ = ["Identified", "cache_key", "canonical", "own_mark"]
+__all__ = ["Identified", "cache_key", "canonical", "digest_of", "escaped", "fingerprint_of", "grant_key", "own_mark"]
 
 
 @runtime_checkable
@@ -31,11 +30,37 @@ def cache_key(prefix: str, parts: Mapping[str, Any] | Sequence[Any], own: str) -
     Args:
         prefix: What the key is for; printable, and short after cutting.
         parts: What tells one token from another.
-        own: Stands for a function whose code does not tell what it returns, such as a closure.
+        own: Stands for each function: a mark of the one object that has it, or what its user says of it.
     """
     digest = hashlib.sha256(canonical(parts, own)).hexdigest()
     readable = "".join(character if character.isalnum() or character in "-_.:" else "_" for character in prefix)
     return f"{readable[:80]}:{digest[:40]}"
+
+
+def grant_key(refresh_token: str) -> str:
+    """Return the key of the grant that began with *refresh_token*, which every process that was given it finds."""
+    return f"grant:{digest_of(refresh_token)}"
+
+
+def digest_of(refresh_token: str) -> str:
+    """Return what tells *refresh_token* from all others and shows nothing of it: no digest that a server keeps."""
+    return hashlib.sha256(b"tokenkit refresh token:" + os.fsencode(refresh_token)).hexdigest()
+
+
+def fingerprint_of(cert: str | tuple[str, ...] | None) -> str | None:
+    """Return what tells a client certificate from the next one: a token may be bound to it (RFC 8705)."""
+    if cert is None:
+        return None
+    path = cert if isinstance(cert, str) else cert[0]
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return path  # who asks with it will hear what is wrong
+
+
+def escaped(part: str) -> str:
+    """Return *part* as a part of a key that is joined with colons: it has none of its own."""
+    return part.replace("%", "%25").replace(":", "%3A")
 
 
 def own_mark() -> str:
@@ -56,8 +81,7 @@ def canonical(value: Any, own: str) -> bytes:
         identity = value.cache_identity()
         return _framed("u", own.encode()) if identity is None else canonical(identity, own)
     if callable(value):
-        told = told_of(value)
-        return _framed("f", canonical(own if told is None else told, own))
+        return _framed("f", own.encode())
     if isinstance(value, os.PathLike):
         return _framed("p", os.fsencode(value))
     if isinstance(value, bytes):

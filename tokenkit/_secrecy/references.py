@@ -23,6 +23,7 @@ __all__ = [
     "from_context",
     "given",
     "is_marked",
+    "keyring_place",
     "references_in",
     "resolved",
 ]
@@ -101,13 +102,23 @@ def as_value(text: str) -> str | SecretReference:
     if scheme == "literal":
         return place
     if scheme == "keyring":
-        service, _slash, user = place.rpartition("/")
-        if not service or not user:
-            raise ConfigurationError("a secret in the keyring is written keyring:SERVICE/USER")
-        _keyring()
+        keyring_place(place)
     if not place:
         raise ConfigurationError(f"a place is missing after {scheme}:")
     return SecretReference(scheme, place)
+
+
+def keyring_place(place: str) -> str:
+    """Return *place*, which is SERVICE/USER.
+
+    Raises:
+        ConfigurationError: It is not, or the extra ``[keyring]`` is not installed.
+    """
+    service, _slash, user = place.rpartition("/")
+    if not service or not user:
+        raise ConfigurationError("a secret in the keyring is written keyring:SERVICE/USER")
+    _keyring()
+    return place
 
 
 def is_marked(text: str) -> bool:

@@ -31,12 +31,17 @@ class FetcherProvider(TokenProvider):
             raise ConfigurationError(f"{name} depends on other steps; put them into a TokenFetchPipeline")
         self.service_name = name
         self.spends_refresh_token = fetcher.spends_refresh_token
+        self.rotates = fetcher.rotates
         self._fetcher = fetcher
         self._clock = clock
 
     @property
     def cache_key(self) -> str:
         return self._fetcher.cache_key
+
+    @property
+    def grant_key(self) -> str | None:
+        return self._fetcher.grant_key
 
     def fetch_token(self, context: FetchContext | None = None) -> Token:
         return as_token(self._fetcher, None, context, self._clock.now())

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import NamedTuple, final
 
+from tokenkit._sources.grants import SharedGrant, is_ended, settle
+from tokenkit._sources.ledger import ledger_of
 from tokenkit.clock import Clock
 from tokenkit.contracts import TokenStorage
-from tokenkit.errors import StorageLockTimeoutError, TokenEndpointError, TokenKitError
+from tokenkit.errors import SignInRequiredError, StorageLockTimeoutError, TokenEndpointError, TokenKitError
 from tokenkit.tokens import Token
 
-__all__ = ["Ask", "Renewed", "Report", "SharedToken", "is_newer", "is_spent", "lock_patience"]
+__all__ = ["Ask", "Renewed", "Report", "SharedToken", "is_newer", "is_refused", "lock_patience"]
 
 logger = logging.getLogger("tokenkit.storage")
 
@@ -45,12 +48,17 @@ class Renewed(NamedTuple):
 class SharedToken:
     """One key of a storage that several threads, processes or hosts renew together. Safe from any thread.
 
+    Where its source has a grant, that is an entry of its own, whose lock is taken. The refresh token is read there, and
+    written there before the access token, which is stored without it.
+
     Args:
         storage: Where the token is shared.
         key: Its key there.
         clock: Measures what is reported.
         source: The name of the fetcher or service; an error of another step is not ours to mend.
         report: Told what happened.
+        grant_key: The key of the grant, of a source that has one; None: a refresh token stands beside the access token.
+        rotates: Whether the server may replace a refresh token.
     """
 
     def __init__(
@@ -61,15 +69,23 @@ class SharedToken:
         *,
         source: str,
         report: Report = lambda *_: None,
+        grant_key: str | None = None,
+        rotates: bool = True,
     ) -> None:
         self._storage = storage
         self._key = key
         self._now = clock.monotonic
         self._source = source
         self._report = report
+        self._ledger = ledger_of(storage)
+        self._grant: SharedGrant | None = None
+        if grant_key is not None:
+            self._grant = SharedGrant(storage, grant_key, self._ledger, rotates=rotates, source=source)
+        self._lock_key = key if grant_key is None else grant_key  # of what must not be spent twice
 
     def read(self) -> Token | None:
         """Return what is stored; None where there is nothing or the storage is in trouble."""
+        settle(self._storage, self._lock_key, self._ledger)  # what could not be stored before
         try:
             return self._storage.get(self._key)
         except Exception as error:  # a user's storage may raise anything
@@ -97,39 +113,88 @@ class SharedToken:
             note_lock: Told True when the lock is held and False when it no longer is.
 
         Raises:
+            AuthenticationError: The storage, which may have a newer refresh token, is in trouble; or somebody has ended
+                the grant.
             Exception: What *ask* raised; nothing else.
         """
         began = self._now()
-        with self._lock(lock_timeout, note_lock):
+        with self._lock(lock_timeout, note_lock) as lock_error:
             stored = self.read()
             if stored is not None and is_good(stored):
                 self._report("cache_refresh", "adopted", self._now() - began)
                 return Renewed(stored, True, True)
             self._report("cache_refresh", "absent" if stored is None else "unchanged", self._now() - began)
-            previous = stored if stored is not None and held_was_saved else _newest(stored, held)
+            if self._grant is None:
+                previous = self._previous(stored, held, held_was_saved)
+            else:
+                previous = self._grant.newest(lock_error)
             return self._asked(stored, previous, ask, is_good)
+
+    def _previous(self, stored: Token | None, held: Token | None, held_was_saved: bool) -> Token | None:
+        """Return the token to refresh, with the newest refresh token that this process knows of."""
+        if self._is_stale(stored) and held is not None and not self._is_stale(held):
+            previous: Token | None = held
+        else:
+            previous = stored if stored is not None and held_was_saved else _newest(stored, held)
+        if previous is None or previous.refresh_token is None:
+            return previous
+        if stored is None and self._was_ended(previous.refresh_token):
+            return replace(previous, refresh_token=None)
+        return replace(previous, refresh_token=self._ledger.memory.newest(previous.refresh_token))
+
+    def _is_stale(self, token: Token | None) -> bool:
+        """Return whether *token*'s refresh token is one that this process has seen replaced."""
+        return (
+            token is not None and token.refresh_token is not None and self._ledger.memory.is_dead(token.refresh_token)
+        )
+
+    def _was_ended(self, refresh_token: str) -> bool:
+        try:
+            return is_ended(self._storage, self._key, refresh_token)
+        except Exception as error:
+            self._trouble("cache_refresh", "error", error)
+            return False
 
     def _asked(self, stored: Token | None, previous: Token | None, ask: Ask, is_good: _Judge) -> Renewed:
         try:
-            return self._store(stored, ask(previous), is_good)
-        except TokenEndpointError as error:
-            if previous is None or not is_spent(previous, error, self._source):
+            return self._store(stored, previous, ask(previous), is_good)
+        except (TokenEndpointError, SignInRequiredError) as error:
+            if previous is None or not is_refused(previous, error, self._source):
                 raise
+            failure = error
         # The refresh token was refused. Somebody without our lock may have rotated it: theirs is worth a try before
         # the full grant, and only a token other than the refused one is.
         stored = self.read()
         if stored is not None and is_good(stored):
             return Renewed(stored, True, True)
-        if stored is not None and stored.refresh_token not in (None, previous.refresh_token):
+        theirs = stored if self._grant is None else self._grant.newest(None)
+        if theirs is not None and theirs.refresh_token not in (None, previous.refresh_token):
             try:
-                return self._store(stored, ask(stored), is_good)
-            except TokenEndpointError as error:
-                if not is_spent(stored, error, self._source):
+                return self._store(stored, theirs, ask(theirs), is_good)
+            except (TokenEndpointError, SignInRequiredError) as error:
+                if not is_refused(theirs, error, self._source):
                     raise
-        return self._store(stored, ask(None), is_good)
+                failure = error
+        if self._grant is not None:
+            raise failure  # a refresh token is all that such a source has
+        return self._store(stored, None, ask(None), is_good)
 
-    def _store(self, expected: Token | None, token: Token, is_good: _Judge) -> Renewed:
+    def _store(self, expected: Token | None, spent: Token | None, token: Token, is_good: _Judge) -> Renewed:
         """Put *token* in the place of *expected*; one that another has put there since counts if it is newer."""
+        if self._grant is not None:
+            self._grant.save(spent, token)
+            stored = self._put(expected, replace(token, refresh_token=None), is_good)
+            return stored if stored.adopted else Renewed(token, False, stored.saved)
+        if token.refresh_token is not None:
+            if spent is not None and spent.refresh_token is not None:
+                self._ledger.memory.replaced(spent.refresh_token, token.refresh_token)
+            self._ledger.unsaved[self._key] = token
+        renewed = self._put(expected, token, is_good)
+        if renewed.saved and self._ledger.unsaved.get(self._key) is token:
+            self._ledger.unsaved.pop(self._key, None)
+        return renewed
+
+    def _put(self, expected: Token | None, token: Token, is_good: _Judge) -> Renewed:
         began = self._now()
         try:
             for _ in range(_STORE_TRIES):
@@ -139,7 +204,7 @@ class SharedToken:
                 # Somebody wrote although we thought to be alone: our lease ran out (and no try of ours succeeds), we
                 # went on without the lock, or they invalidated the token in whose place ours shall be.
                 expected = self._storage.get(self._key)
-                if expected is not None and is_newer(expected, token):
+                if expected is not None and is_newer(expected, token) and not self._is_stale(expected):
                     break
         except Exception as error:
             self._trouble("cache_store", "error", error)
@@ -150,12 +215,13 @@ class SharedToken:
         return Renewed(token, False)
 
     @contextmanager
-    def _lock(self, timeout: float | None, note: Callable[[bool], None]) -> Iterator[None]:
-        """Hold the storage's lock if it is to be had in time; in any case go on."""
-        lock = None if timeout is None else self._entered(timeout)
+    def _lock(self, timeout: float | None, note: Callable[[bool], None]) -> Iterator[Exception | None]:
+        """Hold the storage's lock if it is to be had in time; in any case go on, and say why it is not held."""
+        entered = None if timeout is None else self._entered(timeout)
+        lock = None if isinstance(entered, Exception) else entered
         note(lock is not None)
         try:
-            yield
+            yield entered if isinstance(entered, Exception) else None
         finally:
             note(False)
             if lock is not None:
@@ -164,17 +230,15 @@ class SharedToken:
                 except Exception as error:
                     self._trouble("cache_refresh", "error", error)
 
-    def _entered(self, timeout: float) -> AbstractContextManager[None] | None:
+    def _entered(self, timeout: float) -> AbstractContextManager[None] | Exception:
         try:
-            lock = self._storage.lock(self._key, timeout)
+            lock = self._storage.lock(self._lock_key, timeout)
             lock.__enter__()
-        except StorageLockTimeoutError as error:
-            self._trouble("cache_refresh", "lock_timeout", error)
         except Exception as error:
-            self._trouble("cache_refresh", "error", error)
-        else:
-            return lock
-        return None
+            is_late = isinstance(error, StorageLockTimeoutError)
+            self._trouble("cache_refresh", "lock_timeout" if is_late else "error", error)
+            return error
+        return lock
 
     def _trouble(self, name: str, result: str, error: Exception) -> None:
         # A storage's own errors are clean; of any other only the type is certain to hold no secret.
@@ -192,10 +256,17 @@ def is_newer(one: Token, other: Token) -> bool:
     return one.expires_at > other.expires_at
 
 
-def is_spent(asked_with: Token, error: TokenEndpointError, source: str) -> bool:
-    """Return whether *error* says that the refresh token *source* was asked with is no longer good."""
-    is_ours = error.step_name in (None, source)
-    return is_ours and error.grant_refused and asked_with.refresh_token is not None
+def is_refused(asked_with: Token, error: TokenEndpointError | SignInRequiredError, source: str) -> bool:
+    """Return whether *error* is *source*'s final refusal of the refresh token it was asked with, in whatever words.
+
+    What passes (5xx, 429) is none, nor is what says that the client is wrong, nor the refusal of another grant.
+    """
+    if asked_with.refresh_token is None or error.step_name not in (None, source):
+        return False
+    if isinstance(error, SignInRequiredError):
+        return True
+    is_final = not error.transient and error.error != "invalid_client"
+    return is_final and error.grant_type in (None, "refresh_token")
 
 
 def lock_patience(policy_lock_timeout: float, seconds_left: float, spends_refresh_token: bool) -> float:

@@ -12,7 +12,7 @@ from typing import Protocol, final
 
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._sources.calling import checked
-from tokenkit._sources.sharing import Renewed, Report, SharedToken, is_newer, is_spent, lock_patience
+from tokenkit._sources.sharing import Renewed, Report, SharedToken, is_newer, is_refused, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, TokenEndpointError
@@ -122,7 +122,8 @@ class SharedSource:
         try:
             return self._ask(attempt, known, tell)
         except TokenEndpointError as error:
-            if known is None or not is_spent(known, error, self._provider.service_name):
+            has_more = known is not None and self._provider.grant_key is None
+            if known is None or not (has_more and is_refused(known, error, self._provider.service_name)):
                 raise
         return self._ask(attempt, None, tell)
 
@@ -142,7 +143,15 @@ class SharedSource:
 
     def _shared(self, storage: TokenStorage, report: Report) -> SharedToken:
         name = self._provider.service_name
-        return SharedToken(storage, self._provider.cache_key, self._clock, source=name, report=report)
+        return SharedToken(
+            storage,
+            self._provider.cache_key,
+            self._clock,
+            source=name,
+            report=report,
+            grant_key=self._provider.grant_key,
+            rotates=self._provider.rotates,
+        )
 
     def _tell(self, attempt: Renewing, name: str, result: str, seconds: float) -> None:
         """Tell the listeners; an interrupt that falls into that waits until what was fetched has landed."""

@@ -176,7 +176,14 @@ class Execution:
         return self._got.get(name) is token and not token.is_expired(self._clock.now())
 
     def _shared(self, step: TokenFetcher) -> SharedToken:
-        return SharedToken(self._places.storage, self._places.keys[step.name], self._clock, source=step.name)
+        return SharedToken(
+            self._places.storage,
+            self._places.keys[step.name],
+            self._clock,
+            source=step.name,
+            grant_key=step.grant_key,
+            rotates=step.rotates,
+        )
 
     def _is_good(self, step: TokenFetcher, token: Token) -> bool:
         distrusted = self._distrusted.get(step.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from tokenkit._secrecy.identity import escaped
 from tokenkit.contracts import TokenFetcher
 from tokenkit.errors import ConfigurationError
 
@@ -37,6 +38,9 @@ def in_order(steps: Sequence[TokenFetcher]) -> Mapping[str, TokenFetcher]:
 def keys_of(by_name: Mapping[str, TokenFetcher], prefix: str) -> dict[str, str]:
     """Return under which key each step's token is cached, by the step's name: prefix:key, or the key alone.
 
+    Prefixes and names are escaped, so that "a" with "b:c" is not "a:b" with "c". A key that says more than a name ends
+    in a digest, and stays what it is elsewhere.
+
     A token is of whoever the tokens are that it was bought with. So where a step upstream says more than its name, a
     digest of the keys upstream is added: two users' steps that differ by that alone never meet.
     """
@@ -51,8 +55,8 @@ def digest(parts: Iterable[str]) -> str:
 
 def _key_parts(name: str, by_name: Mapping[str, TokenFetcher], own: Mapping[str, str], prefix: str) -> Iterator[str]:
     if prefix:
-        yield prefix
-    yield own[name]
+        yield escaped(prefix)
+    yield escaped(name) if own[name] == name else own[name]
     upstream = sorted(upstream_of(name, by_name))
     if any(own[one] != one for one in upstream):
         yield digest(part for one in upstream for part in (one, own[one]))[:40]

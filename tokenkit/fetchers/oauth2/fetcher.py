@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import requests
 from urllib3.util import Retry
 
 from tokenkit._checks import check_fields, check_step, check_words
-from tokenkit._secrecy.identity import cache_key, own_mark
+from tokenkit._secrecy.identity import cache_key, fingerprint_of, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.references import from_context, given
+from tokenkit._secrecy.refresh_tokens import RefreshTokenMemory
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenKitError, own_copy
+from tokenkit.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    MalformedResponseError,
+    TokenEndpointError,
+    TokenKitError,
+    own_copy,
+)
 from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
 from tokenkit.fetchers._arguments import scope_words, value_set
 from tokenkit.fetchers._transport import Timeout, Transport
 from tokenkit.fetchers.oauth2._client import OAuthClient
 from tokenkit.fetchers.oauth2._client_auth import ClientAuth
-from tokenkit.fetchers.oauth2._refresh_tokens import kept, refresh_params, seconds_left
+from tokenkit.fetchers.oauth2._refresh_tokens import is_gone, kept, refresh_params, seconds_left
 from tokenkit.tokens import Token
 
 __all__ = ["OAuth2Fetcher"]
@@ -31,6 +39,22 @@ _Text = str | Callable[..., str]
 _Texts = str | Sequence[str] | Callable[..., str | Sequence[str]]
 
 _RESERVED = frozenset({"grant_type", "client_id", "client_secret", "client_assertion", "scope", "refresh_token"})
+
+
+class _CacheKey:
+    """The argument ``cache_key``, which says what functions stand for, and the whole key, which the attribute is."""
+
+    @overload
+    def __get__(self, fetcher: None, kind: type[OAuth2Fetcher]) -> None: ...
+    @overload
+    def __get__(self, fetcher: OAuth2Fetcher, kind: type[OAuth2Fetcher]) -> str: ...
+    def __get__(self, fetcher: OAuth2Fetcher | None, kind: type[OAuth2Fetcher]) -> str | None:
+        return None if fetcher is None else fetcher._key()
+
+    def __set__(self, fetcher: OAuth2Fetcher, value: str | None) -> None:
+        if value is not None and (not isinstance(value, str) or not value):
+            raise ConfigurationError("cache_key must be a text that is not empty, or None")
+        vars(fetcher)["_named"] = value
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,7 +69,9 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     :class:`~tokenkit.fetchers.http.HttpTokenFetcher`. Safe from any thread.
 
     When an answer brings a refresh token, :meth:`refresh` spends it at the next renewal; an answer without one keeps
-    the old (RFC 6749 section 6).
+    the old (RFC 6749 section 6). One that an answer has replaced is never sent again, nor is one that was refused as
+    gone: with ``invalid_grant``, ``invalid_token``, ``bad_refresh_token``, ``invalid_refresh_token``,
+    ``interaction_required``, ``login_required`` or ``consent_required``.
 
     Pickling is refused where a secret is given as a value; give a function at module level instead. Copying always
     works.
@@ -69,6 +95,11 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         resource: Resource indicators (RFC 8707), one or several. None: none is sent.
         extra_params: Further parameters of the token request. They are pickled: if one is a secret, give a function
             that returns them. None: none.
+        gone_errors: Further words by which this server says that a refresh token is no good any more.
+        cache_key: What tells this fetcher's token from others where a parameter is a function, which is not read: the
+            same text, for the same token, in every program that shares a storage. None: the token of a fetcher with
+            such a parameter is shared by the threads that use this very object, and with no other process.
+            Literals and references (:mod:`tokenkit.secrets`) need none.
         name: The step's name.
         depends_on: The names of the steps whose tokens are read from the context.
         ttl: A lifetime that overrides the answer's; None believes the answer.
@@ -99,6 +130,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     audience: _Texts | None = None
     resource: _Texts | None = None
     extra_params: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None
+    gone_errors: Collection[str] = ()
+    cache_key: _CacheKey = _CacheKey()  # a descriptor, the same for all
     name: str = "oauth2"
     depends_on: Sequence[str] = ()
     ttl: timedelta | None = None
@@ -113,7 +146,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     grant: ClassVar[str]
     """The ``grant_type``."""
     secret_arguments: ClassVar[tuple[str, ...]] = ("client_secret", "client_key")
-    _opened: ClassVar[tuple[str, ...]] = ("_client", "_own")
+    _opened: ClassVar[tuple[str, ...]] = ("_client", "_memory", "_own")
     _anonymous: ClassVar[bool] = False  # whether the grant's own assertion may do for client authentication
     _token_types: ClassVar[tuple[str, ...]] = ("bearer",)
 
@@ -125,6 +158,8 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             raise ConfigurationError("token_url or issuer is missing")
         check_fields(extra_params=self.extra_params)
         check_words(scope=self.scope, audience=self.audience, resource=self.resource)
+        if isinstance(self.gone_errors, str) or not all(isinstance(one, str) for one in self.gone_errors):
+            raise ConfigurationError("gone_errors must be a sequence of words")
         if isinstance(self.extra_params, Mapping):
             taken = sorted(_RESERVED.intersection(self.extra_params))
             if taken:
@@ -154,6 +189,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         self._client = OAuthClient(
             auth, transport, urls=self._endpoints(), issuer=self._server, allow_insecure=self.allow_insecure
         )
+        self._memory = RefreshTokenMemory()
         self._own = own_mark()
 
     def _endpoints(self) -> dict[str, str | None]:
@@ -172,18 +208,13 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} at {self._client.host}>"
 
-    @property
-    def cache_key(self) -> str:
-        """A key that two fetchers share only where they would get the same token; the client's secret is no part of it.
-
-        Of a function given for a parameter, its code counts, with the environment variables and plain globals it names;
-        what is given to it counts in the pipeline. If its code does not tell what it returns (a closure, a method, one
-        that reads other objects), the key is this very object's, and its tokens are not shared between processes.
-        """
+    def _key(self) -> str:
+        """Return what two fetchers share only where they would get the same token; no client secret is part of it."""
         parts = {
             "grant": self.grant,
             "server": self.token_url or self._server,
             "client": self.client_id,
+            "certificate": fingerprint_of(self.cert),
             "scope": scope_words(self.scope),
             "audience": value_set(self.audience),
             "resource": value_set(self.resource),
@@ -191,7 +222,9 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             "subject": self._subject(),
         }
         client = self.client_id if isinstance(self.client_id, str) else ""
-        return cache_key(f"{self.name}:{self._client.host}:{client}", parts, self._own)
+        return cache_key(
+            f"{self.grant.rpartition(':')[2]}:{self._client.host}:{client}", parts, vars(self)["_named"] or self._own
+        )
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Ask for a token with the full grant.
@@ -203,20 +236,38 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             ConfigurationError: A key cannot sign, or the extra ``[crypto]`` is not installed.
         """
         known = given(context)
-        return self._ask(lambda url: {"grant_type": self.grant, **self._grant_params(url, known)}, known)
+        try:
+            return self._ask(lambda url: {"grant_type": self.grant, **self._grant_params(url, known)}, known)
+        except TokenEndpointError as error:
+            error.grant_type = self.grant
+            raise
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
-        """Spend the refresh token of *current*, if there is one that has not run out; else fetch.
+        """Spend the refresh token of *current*, or what took its place; where there is none that is good, fetch.
 
         Raises:
-            TokenEndpointError: The endpoint refused. With ``error='invalid_grant'``, look whether another process
-                has rotated the refresh token, then :meth:`fetch`.
+            TokenEndpointError: The endpoint refused. Where it is final, look whether another process has rotated the
+                refresh token, then :meth:`fetch`; a manager does.
             AuthenticationError: As for :meth:`fetch`.
         """
         known = given(context)
-        if not current.refresh_token or seconds_left(current, known.now()) == 0:
+        spent = current.refresh_token and self._memory.newest(current.refresh_token)
+        if not spent or (spent == current.refresh_token and seconds_left(current, known.now()) == 0):
             return self.fetch(known)
-        return kept(self._ask(lambda _url: refresh_params(current), known, scope=False), current, known.now())
+        return self._spend(spent, current, known)
+
+    def _spend(self, spent: str, current: Token | None, context: FetchContext, *, scope: bool = False) -> Token:
+        """Ask with the refresh token *spent*, and remember what became of it."""
+        try:
+            token = self._ask(lambda _url: refresh_params(spent), context, scope=scope)
+        except TokenEndpointError as error:
+            error.grant_type = "refresh_token"
+            if is_gone(error, self.gone_errors):
+                self._memory.refused(spent)
+            raise
+        if token.refresh_token:
+            self._memory.replaced(spent, token.refresh_token)
+        return kept(token, spent, current, context.now())
 
     def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
         """Tell the server that *token* is no longer needed (RFC 7009); of a :class:`Token`, its refresh token first.

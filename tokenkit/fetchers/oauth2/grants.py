@@ -9,14 +9,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from tokenkit._secrecy.identity import grant_key
 from tokenkit._secrecy.references import SecretReference, from_context, given
-from tokenkit.contracts import FetchContext
-from tokenkit.errors import ConfigurationError, TokenEndpointError, TokenKitError, own_copy
-from tokenkit.fetchers._arguments import token_text
+from tokenkit.contracts import FetchContext, takes_context
+from tokenkit.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    SignInRequiredError,
+    TokenEndpointError,
+    TokenKitError,
+    own_copy,
+)
+from tokenkit.fetchers._arguments import scope_words, token_text
 from tokenkit.fetchers.oauth2._client_auth import signed_jwt
 from tokenkit.fetchers.oauth2._refresh_tokens import sign_in_again
 from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
@@ -79,18 +87,22 @@ class RefreshTokenFetcher(OAuth2Fetcher):
     """Gets a token with a refresh token that came from elsewhere, such as a sign-in in a browser (RFC 6749 section 6).
 
     Where the server rotates refresh tokens, the given one is good for one use: keep the tokens in a storage that
-    outlives the process. Within a process, the newest refresh token is spent, not the given one again.
+    outlives the process. There the newest refresh token is found by a digest of the first one alone, whatever else of
+    the program is changed, and each process spends the newest.
 
     Further args:
-        refresh_token: The refresh token, or a function that returns it.
+        refresh_token: The refresh token, or a function or reference that gives it. Another value is another grant.
+        rotates: Whether the server may give a new refresh token for a spent one. False: it never does, so that the
+            given one may be spent although the storage cannot be read.
     """
 
     refresh_token: str | Callable[..., str]
+    rotates: bool = True
     name: str = "refresh_token"
     spends_refresh_token = True
     grant: ClassVar[str] = "refresh_token"
     secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "refresh_token")
-    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_refused", "_rotated")
+    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_first")
 
     def __post_init__(self) -> None:
         if not self.refresh_token:
@@ -99,64 +111,73 @@ class RefreshTokenFetcher(OAuth2Fetcher):
 
     def _open(self) -> None:
         super()._open()
-        # Each replaced whole; losing a race loses nothing that was not lost before: two threads that spend one.
-        self._rotated: tuple[str, str] | None = None  # the refresh token as given, and the newest that came of it
-        self._refused: frozenset[str] = frozenset()  # what the endpoint called no good; never to be shown again
+        self._first: str | None = None  # the refresh token as given last; replaced whole
 
-    def fetch(self, context: FetchContext | None = None) -> Token:
-        """Spend the refresh token.
+    @property
+    def grant_key(self) -> str | None:
+        """Under which a storage keeps the newest refresh token; None where a function needs a pipeline's tokens.
 
         Raises:
-            TokenEndpointError: The endpoint refused; if it is the refresh token that is no longer good, the message
-                says that a person must sign in again. Such a refresh token is not sent a second time.
+            AuthenticationError: The refresh token cannot be read now.
+            ConfigurationError: What is given for it is no text, or empty.
+        """
+        if callable(self.refresh_token) and takes_context(self.refresh_token):
+            return None
+        return grant_key(self._given(FetchContext()))
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        """Spend the refresh token, or what took its place.
+
+        Raises:
+            SignInRequiredError: The refresh token is no longer good, or the grant does not reach to the scope.
+            TokenEndpointError: The endpoint refused, and not the refresh token.
             AuthenticationError: As for other grants.
         """
+        return self._told(None, given(context))
+
+    def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
+        """Spend the refresh token of *current*, or what took its place. Where another was given since, fetch.
+
+        Raises:
+            AuthenticationError: As for :meth:`fetch`.
+        """
+        return self._told(current, given(context))
+
+    def _told(self, current: Token | None, context: FetchContext) -> Token:
         try:
-            return self._spend(None, given(context))
+            return self._renewed(current, context)
         except TokenEndpointError as error:
-            failure: TokenKitError = sign_in_again(own_copy(error))
+            failure: TokenKitError = sign_in_again(own_copy(error), self._missing(current, context))
         except TokenKitError as error:
             failure = own_copy(error)  # without the frames whose variables hold secrets
         raise failure
 
-    def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
-        """Spend the refresh token of *current*. Without one, or where another was given since, fetch.
+    def _renewed(self, current: Token | None, context: FetchContext) -> Token:
+        first = self._given(context)  # once: what it is read from may change meanwhile
+        if self._first not in (None, first):
+            current = None  # a person has signed in again, and it may be another one
+        self._first = first
+        spent = self._memory.newest(first if current is None else current.refresh_token or first)
+        if spent is None:
+            message = "the endpoint has refused this refresh token before: a person must sign in again"
+            raise SignInRequiredError(message, step_name=self.name)
+        return self._spend(spent, current, context, scope=True)
 
-        Raises:
-            TokenEndpointError: The endpoint refused. With ``error='invalid_grant'``, that refresh token is not sent a
-                second time, not by :meth:`fetch` either.
-            AuthenticationError: As for other grants.
-        """
-        try:
-            return self._spend(current, given(context))
-        except TokenKitError as error:
-            failure = own_copy(error)  # as above
-        raise failure
+    def _given(self, context: FetchContext) -> str:
+        refresh_token = from_context(self.refresh_token, context)
+        if not isinstance(refresh_token, str) or not refresh_token:
+            raise ConfigurationError(f"refresh_token of {self.name} is no text, or empty")
+        return refresh_token
 
-    def _spend(self, current: Token | None, context: FetchContext) -> Token:
-        first: str = from_context(self.refresh_token, context)  # once: what it is read from may change meanwhile
-        origin, newest = self._rotated or (first, first)
-        if origin != first:  # a person has signed in again, and it may be another one
-            current, newest = None, first
-        spent = newest if current is None else current.refresh_token or newest
-        if spent in self._refused:
-            message = "the endpoint has refused this refresh token"
-            raise TokenEndpointError(message, error="invalid_grant", step_name=self.name)
-        try:
-            if current is not None and current.refresh_token:
-                token = super().refresh(current, context)
-            else:
-                token = self._ask(lambda _url: {"grant_type": self.grant, "refresh_token": spent}, context)
-        except TokenEndpointError as error:
-            if error.error == "invalid_grant":
-                self._refused |= {spent}
-            raise
-        newest = token.refresh_token or spent
-        self._rotated = (first, newest)
-        return replace(token, refresh_token=newest)
+    def _missing(self, current: Token | None, context: FetchContext) -> frozenset[str]:
+        asked = scope_words(from_context(self.scope, context)) or frozenset()
+        return frozenset(asked) - frozenset(((current is not None and current.scope) or "").split())
 
     def _subject(self) -> Any:
-        return self.refresh_token  # nothing else tells whose token it is
+        try:
+            return self.grant_key or self.refresh_token
+        except AuthenticationError:  # it cannot be read now: shared with nobody
+            return self._own
 
 
 @final
