@@ -2,7 +2,9 @@
 
 What they return is given wherever a fetcher takes a function. Unlike a function of your own, a reference has an
 identity: two programs that name the same secret share its tokens, whatever their code looks like. Configuration files
-write the same as ``env:NAME``, ``file:PATH`` and ``keyring:SERVICE/USER``.
+write the same as ``env:NAME``, ``file:PATH`` and ``keyring:SERVICE/USER``::
+
+    RefreshTokenFetcher(token_url=..., client_id="shop", client_auth="none", refresh_token=env("SHOP_REFRESH_TOKEN"))
 """
 
 from __future__ import annotations
@@ -18,10 +20,6 @@ __all__ = ["env", "file", "keyring"]
 def env(variable: str) -> SecretReference:
     """Refer to the environment variable *variable*, which is read at each use; white space around it is cut off.
 
-    >>> from tokenkit.secrets import env
-    >>> env("SHOP_REFRESH_TOKEN")
-    SecretReference(scheme='env', place='SHOP_REFRESH_TOKEN')
-
     Args:
         variable: Its name. At a use where it is not set, or empty, there is no token.
 
@@ -33,10 +31,6 @@ def env(variable: str) -> SecretReference:
 
 def file(path: str | os.PathLike[str]) -> SecretReference:
     """Refer to what the file *path* holds, which is read at each use; white space around it is cut off.
-
-    >>> from tokenkit.secrets import file
-    >>> file("~/.config/shop/refresh-token")
-    SecretReference(scheme='file', place='~/.config/shop/refresh-token')
 
     Args:
         path: Where it is; ``~`` is the home directory. At a use where it is not to be read, there is no token.

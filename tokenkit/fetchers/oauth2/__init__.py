@@ -12,10 +12,10 @@ __all__, __getattr__, __dir__ = lazily(
             "ClientCredentialsFetcher",
             "JwtBearerFetcher",
             "PasswordFetcher",
-            "RefreshTokenFetcher",
             "TokenExchangeFetcher",
         ],
         "introspection": ["introspect", "revoke"],
+        "refresh_token": ["RefreshTokenFetcher"],
         "sign_in": ["SignInFlow", "SignInPrompt", "SignedInFetcher"],
     },
 )

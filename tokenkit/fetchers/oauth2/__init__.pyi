@@ -5,10 +5,10 @@ from tokenkit.fetchers.oauth2.grants import (
     ClientCredentialsFetcher,
     JwtBearerFetcher,
     PasswordFetcher,
-    RefreshTokenFetcher,
     TokenExchangeFetcher,
 )
 from tokenkit.fetchers.oauth2.introspection import introspect, revoke
+from tokenkit.fetchers.oauth2.refresh_token import RefreshTokenFetcher
 from tokenkit.fetchers.oauth2.sign_in import SignedInFetcher, SignInFlow, SignInPrompt
 
 __all__ = [
