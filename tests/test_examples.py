@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
 QUICKSTART = EXAMPLES[0].parent / "quickstart.py"
-OTHERS = [example for example in EXAMPLES if example != QUICKSTART]
+SHOWN = ("one_script", "threads", "processes")  # by the tutorial, which has what they print
+OTHERS = [example for example in EXAMPLES if example != QUICKSTART and example.stem not in SHOWN]
 MOST_SECONDS = 20  # of the quickstart's own time: how long an interpreter takes to start is not its doing
 
 
@@ -30,7 +32,7 @@ def run(example: Path) -> str:
 def test_the_examples_that_the_manual_names_are_there() -> None:
     """The README's first line runs the quickstart; the tutorial goes on with the two others."""
     names = {example.name for example in EXAMPLES}
-    assert set() == {"quickstart.py", "three_step_pipeline.py", "plain_session.py"} - names
+    assert set() == {"quickstart.py", "three_step_pipeline.py", "threads.py"} - names
 
 
 @pytest.mark.slow
@@ -49,6 +51,18 @@ def test_the_quickstart_keeps_its_promises() -> None:
     assert int(renewals[2]) >= 1, shown
     assert int(calls[1]) == 1 + int(renewals[1]) + int(renewals[2])
     assert {"revoked: answered 401 then 200", "failures: 0"} <= set(shown.splitlines())
+
+
+OUTPUT = re.compile(r"^\.\. code-block:: text\n   :name: output-of-(\w+)\n\n((?:   .*\n|\n)+)", re.MULTILINE)
+TUTORIAL = QUICKSTART.parent.parent / "docs" / "tutorial.rst"
+OUTPUTS = {name: dedent(text).strip() for name, text in OUTPUT.findall(TUTORIAL.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_tutorial_shows_what_an_example_prints(name: str) -> None:
+    """Word by word."""
+    assert OUTPUTS[name] == run(QUICKSTART.with_name(f"{name}.py")).strip()
 
 
 @pytest.mark.slow

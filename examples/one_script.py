@@ -1,4 +1,4 @@
-"""The shortest use: one fetcher, one manager, one session."""
+"""A script that calls an API with a token: fetched at the first request, used for all."""
 
 import requests
 
@@ -7,14 +7,14 @@ from tokenkit.testing import LocalIdP
 
 
 def main():
-    with LocalIdP() as idp:
+    with LocalIdP() as idp:  # in your program: your identity provider
         fetcher = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
         with TokenManager(fetcher) as manager, requests.Session() as session:
             session.auth = BearerAuth(manager)
             for path in ("orders", "customers", "stock"):
                 response = session.get(idp.api(path), timeout=10)
-                print(f"{path}: {response.status_code}")
-            print(f"token calls: {idp.count('token')}, and the token does not show itself: {manager.current}")
+                print(path, response.status_code)
+            print("token calls:", idp.count("token"))
 
 
 if __name__ == "__main__":
