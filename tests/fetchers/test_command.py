@@ -125,6 +125,7 @@ def test_a_program_that_may_not_be_killed_is_waited_for_a_moment(tmp_path: Path)
     assert not Path(f"/proc/{pid_file.read_text().strip()}").exists()
 
 
+@pytest.mark.posix
 @pytest.mark.usefixtures("unkillable")
 def test_a_program_that_may_not_be_killed_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     """Popen takes it in later, and warns of that."""
@@ -137,6 +138,7 @@ def test_a_program_that_may_not_be_killed_is_not_waited_for_for_ever(tmp_path: P
     assert time.monotonic() - before < 5
 
 
+@pytest.mark.posix
 def test_what_a_killed_program_started_is_killed(tmp_path: Path) -> None:
     """The whole group goes, not only the program."""
     pid_file = tmp_path / "pid"

@@ -1,5 +1,6 @@
 """The transport against real sockets: time limits, retries, odd answers, and what it takes from the environment."""
 
+import gc
 import json
 import socket
 import time
@@ -345,12 +346,14 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
         assert proxy.requests[0].startswith(b"POST http://idp.invalid/token ")
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_proxy_that_refuses_the_tunnel_is_named() -> None:
     """The status of the CONNECT request tells a missing proxy password from a dead server."""
     with raw_server(says(answer(b"", status="407 Proxy Authentication Required"))) as proxy:
         source = HttpTokenFetcher("step", "https://idp.invalid", "", proxies={"https": proxy.url}, retries=0)
         _, error = elapsed_while_failing(source)
     assert "proxy on the way to idp.invalid failed with status 407" in error.message
+    gc.collect()  # Python 3.10 with urllib3 before 2.2 leaves the proxy's answer open: told here, not in a later test
 
 
 def test_a_name_that_does_not_resolve_is_named() -> None:

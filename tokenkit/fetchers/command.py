@@ -215,6 +215,9 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):
         # The program is not waited for yet where it still runs, so its group's number is still its own.
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:  # Windows has no groups: what the program started may go on
+                process.kill()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_LAST_WAIT)

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 __all__ = ["in_child", "in_children", "in_threads", "killed_in_child"]
 
 _PATIENCE = 40.0  # seconds
@@ -92,6 +94,8 @@ def _end(pid: int, deadline: float) -> int | None:
 
 
 def _fork(work: Callable[[], object]) -> int:
+    if not hasattr(os, "fork"):
+        pytest.skip("this platform has no os.fork")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork beside threads; that is the test
         pid = os.fork()
