@@ -24,14 +24,12 @@ CONFIGURATION = REPOSITORY / "docs" / "howto" / "configuration.rst"
 # Not Python: the README's lines for a shell are run by .ci/run, what they say of `tokenkit` below.
 SHOWN = {"sh", "text", "toml", "ini"}
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+RUN = [page for page in PAGES if any(block.language == "python" for block in pages.blocks(page))]
 
 
-@each_page
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page: Path) -> None:
     """The Python blocks of a page work one after the other, in a fresh interpreter."""
-    if not any(block.language == "python" for block in pages.blocks(page)):
-        return
     done = subprocess.run(
         [sys.executable, "-W", "error", pages.__file__, str(page)],
         capture_output=True,
@@ -51,26 +49,28 @@ def test_the_tests_of_a_page_pass(page: Path, tmp_path: Path) -> None:
     assert (0, "") == (done.returncode, done.stderr), done.stdout
 
 
-@each_page
-def test_a_page_says_what_its_blocks_are(page: Path) -> None:
+def test_a_page_says_what_its_blocks_are() -> None:
     """A block is Python, and run, or of a language that is only shown."""
-    assert set() == {block.language for block in pages.blocks(page)} - SHOWN - {"python"}
+    other = {page.stem: {block.language for block in pages.blocks(page)} - SHOWN - {"python"} for page in PAGES}
+    assert {} == {name: languages for name, languages in other.items() if languages}
 
 
-@each_page
-def test_a_page_has_no_block_that_escapes(page: Path) -> None:
+def test_a_page_has_no_block_that_escapes() -> None:
     """A bare `::` block would be shown as Python and never run."""
-    lines = page.read_text(encoding="utf-8").splitlines() if page.suffix == ".rst" else []
-    assert [] == [line for line in lines if line.endswith("::") and not line.lstrip().startswith("..")]
+    escaping = [
+        (page.stem, line)
+        for page in PAGES
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if page.suffix == ".rst" and line.endswith("::") and not line.lstrip().startswith("..")
+    ]
+    assert [] == escaping
 
 
-@each_page
-def test_a_page_includes_only_examples(page: Path) -> None:
-    """An included file is one of examples/, which the tests run."""
+def test_a_page_includes_only_examples() -> None:
+    """An included file is one of examples/, which the tests run, and is there."""
     examples = REPOSITORY / "examples"
-    wrong = [path for path in pages.included(page) if examples not in path.parents]
-    assert [] == wrong
-    assert [] == [path for path in pages.included(page) if not path.is_file()]
+    included = [path for page in PAGES for path in pages.included(page)]
+    assert [] == [path for path in included if examples not in path.parents or not path.is_file()]
 
 
 def code(page: Path, language: str) -> str:
@@ -78,14 +78,14 @@ def code(page: Path, language: str) -> str:
     return "".join(block.code for block in pages.blocks(page) if block.language == language)
 
 
-@each_page
-def test_the_tables_of_a_page_make_managers(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_of_a_page_make_managers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configuration that the manual shows is one that is accepted."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    path = tmp_path / "tokens.toml"
-    path.write_text(code(page, "toml"), encoding="utf-8")
-    for name in tables_of(path):
-        from_config(path, name).close()
+    for page in PAGES:
+        path = tmp_path / f"{page.stem}.toml"
+        path.write_text(code(page, "toml"), encoding="utf-8")
+        for name in tables_of(path):
+            from_config(path, name).close()
 
 
 def test_the_commands_of_the_manual_work(
@@ -109,8 +109,8 @@ def test_docstrings_have_no_example_that_nobody_runs() -> None:
     assert [] == [module.name for module in package_source.modules() if ">>> " in module.path.read_text("utf-8")]
 
 
-@pytest.mark.parametrize("module", LOCKING, ids=lambda module: module.name)
-def test_the_manual_lists_every_lock(module: package_source.Module) -> None:
+def test_the_manual_lists_every_lock() -> None:
     """A module that makes a lock stands in the table of locks, except for the testing kit's."""
     page = (REPOSITORY / "docs" / "explanation" / "concurrency.rst").read_text(encoding="utf-8")
-    assert module.name.startswith("testing.") or f"``tokenkit.{module.name}``" in page
+    missing = [module.name for module in LOCKING if f"``tokenkit.{module.name}``" not in page]
+    assert [] == [name for name in missing if not name.startswith("testing.")]
