@@ -104,11 +104,6 @@ def test_the_commands_of_the_manual_work(
         assert 0 == main(arguments), capsys.readouterr().err
 
 
-def test_docstrings_have_no_example_that_nobody_runs() -> None:
-    """Code that shows how to use tokenkit is in the manual and in examples/, where it runs."""
-    assert [] == [module.name for module in package_source.modules() if ">>> " in module.path.read_text("utf-8")]
-
-
 def test_the_manual_lists_every_lock() -> None:
     """A module that makes a lock stands in the table of locks, except for the testing kit's."""
     page = (REPOSITORY / "docs" / "explanation" / "concurrency.rst").read_text(encoding="utf-8")

@@ -23,9 +23,24 @@ class LoggingListener(TokenListener):
 
     Args:
         to: The logger. None: ``tokenkit.contrib.logging``.
-        level: The level of what goes well.
-        failure_level: The level of what does not: ``error``, ``lock_timeout`` and ``superseded``.
+        level: The level of what goes well; ``logging.DEBUG``, which is 10, where nothing is said.
+        failure_level: The level of what does not: ``error``, ``lock_timeout`` and ``superseded``;
+            ``logging.WARNING``, which is 30, where nothing is said.
         hits: Log ``cache_hit`` too, once for each call of ``get_token``.
+
+    Example:
+        >>> import sys
+        >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
+        >>> log = logging.getLogger("billing")
+        >>> log.addHandler(logging.StreamHandler(sys.stdout))
+        >>> source = CallableTokenFetcher(lambda: Token("not-shown"), name="billing")
+        >>> listener = LoggingListener(log, level=logging.WARNING)
+        >>> with TokenManager(source, listeners=[listener], background=False) as manager:
+        ...     token = manager.get_token()
+        billing: cache_miss absent
+        billing: token_acquire success, ... s
+        billing: token_refresh success, ... s
+        billing: token_lifetime fetched
     """
 
     def __init__(

@@ -29,6 +29,12 @@ class OpenTelemetryListener(MetricsListener):
     Args:
         meter_provider: Whose meter it is. None: the provider that the program has set, or sets later.
         hits: Count ``cache_hit`` too, once for each call of ``get_token``, which takes some time.
+
+    Example:
+        >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
+        >>> source = CallableTokenFetcher(lambda: Token("not-shown"), name="billing")
+        >>> with TokenManager(source, listeners=[OpenTelemetryListener()]) as manager:
+        ...     token = manager.get_token()  # measured by the provider that the program has set
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None, *, hits: bool = False) -> None:

@@ -40,6 +40,15 @@ class PrometheusListener(MetricsListener):
 
     Raises:
         ConfigurationError: The registry has metrics of other makers with these names.
+
+    Example:
+        >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
+        >>> registry = CollectorRegistry()
+        >>> source = CallableTokenFetcher(lambda: Token("not-shown"), name="billing")
+        >>> with TokenManager(source, listeners=[PrometheusListener(registry)]) as manager:
+        ...     token = manager.get_token()
+        >>> registry.get_sample_value("tokenkit_token_lifetime_seconds", {"service_name": "billing"})
+        inf
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, *, hits: bool = False) -> None:

@@ -40,13 +40,25 @@ class TokenFetchPipeline:
             tell no two tenants apart: give each tenant a prefix, or a storage.
         validate_dependencies: Check the steps here. False: at the first :meth:`execute`.
         clock: Judges expiry; the system's unless a test says otherwise.
-        lock_timeout: Seconds, or a timedelta, to wait for another who fetches a step, before fetching it too. Where a
-            refresh token would be spent, which may be done once only, the wait is nearly as long as the call may take,
-            and nearly 30 s without a limit.
+        lock_timeout: Seconds (10 where nothing is said), or a timedelta, to wait for another who fetches a step, before
+            fetching it too. Where a refresh token would be spent, which may be done once only, the wait is nearly as
+            long as the call may take, and nearly 30 s without a limit.
 
     Raises:
         ConfigurationError: There is no step, or a dependency is unknown, late or circular, or a name comes twice; it
             is a ``ValueError`` and names the steps. Or another argument is wrong.
+
+    Example:
+        >>> from tokenkit import CallableTokenFetcher, Token
+        >>> from tokenkit.storage import InMemoryTokenStorage
+        >>> device = CallableTokenFetcher(lambda: Token("for-the-device"), name="device")
+        >>> user = CallableTokenFetcher(
+        ...     lambda done: Token("bought-with-" + done["device"].access_token), name="user", depends_on=["device"]
+        ... )
+        >>> pipeline = TokenFetchPipeline([device, user], InMemoryTokenStorage())
+        >>> pipeline.execute().access_token
+        'bought-with-for-the-device'
+        >>> pipeline.close()
     """
 
     def __init__(
@@ -198,6 +210,15 @@ class PipelineTokenProvider(TokenProvider):
 
     Raises:
         ConfigurationError: The pipeline is none, the name is empty, or there is no such step.
+
+    Example:
+        >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
+        >>> from tokenkit.storage import InMemoryTokenStorage
+        >>> step = CallableTokenFetcher(lambda: Token("a-token"), name="user")
+        >>> pipeline = TokenFetchPipeline([step], InMemoryTokenStorage())
+        >>> with TokenManager(PipelineTokenProvider(pipeline, "billing")) as manager:
+        ...     manager.get_token().access_token
+        'a-token'
     """
 
     def __init__(self, pipeline: TokenFetchPipeline, service_name: str, refresh_from_step: str | None = None) -> None:

@@ -40,7 +40,19 @@ class FakeClock(Clock):
         start: What the wall clock shows at first, in seconds since the epoch. None: the system's time, in whole
             seconds, so that a token dated by that is as good here.
         patience: Real seconds that a thread stays parked at most, so that a lost wake-up fails its test
-            instead of hanging it.
+            instead of hanging it: 30 where nothing is said.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
+        >>> clock = FakeClock()
+        >>> minute = timedelta(seconds=60)
+        >>> source = CallableTokenFetcher(lambda asked: Token("a-token", expires_at=asked.now() + minute))
+        >>> with TokenManager(source, clock=clock, background=False) as manager:
+        ...     first = manager.get_token()
+        ...     clock.advance(61)
+        ...     manager.is_renewal_required()
+        True
     """
 
     def __init__(self, start: float | None = None, *, patience: float = 30.0) -> None:

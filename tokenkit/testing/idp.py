@@ -54,14 +54,21 @@ class LocalIdP(Settings, Addresses):
     part: ``token:jwt-bearer``), ``api:orders/1``.
 
     Args:
-        lifetime: Seconds that tokens live. It and the next three are attributes as well, to be set at any time,
-            with ``lifetimes`` and ``latencies`` by endpoint: see :class:`~tokenkit.testing.settings.Settings`.
+        lifetime: Seconds that tokens live; 3600 where nothing is said. It and the next three are attributes too, to be
+            set at any time, with ``lifetimes`` and ``latencies``: see :class:`~tokenkit.testing.settings.Settings`.
         latency: Seconds before every answer.
         rotate_refresh_tokens: Whether a refresh token can be spent once only.
         issue_refresh_tokens: Where refresh tokens are issued.
         clock: What tokens expire on; None: the machine's. Latency is always real time.
         host: The name in :attr:`url`: requests takes ``127.0.0.1`` and ``localhost`` for different hosts.
         tls: A server's context, to be reached by https; None: http.
+
+    Example:
+        >>> import requests
+        >>> with LocalIdP(lifetime=60) as idp:
+        ...     sent = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "secret"}
+        ...     requests.post(idp.token_url, sent).json()["expires_in"]
+        60
     """
 
     def __init__(
