@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
 
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.tokens import Token
 
-__all__ = ["FetchContext", "TokenFetcher", "TokenProvider", "TokenStorage", "takes_context"]
+__all__ = ["FetchContext", "SignsIn", "TokenFetcher", "TokenProvider", "TokenStorage", "takes_context"]
 
 logger = logging.getLogger("tokenkit")
 
@@ -124,6 +124,14 @@ class TokenFetcher(ABC):
 
     def close(self) -> None:
         """Let go of connections. Closing twice is harmless; a later fetch may open them again."""
+
+
+@runtime_checkable
+class SignsIn(Protocol):
+    """A source at which a person can sign in: what :meth:`TokenManager.sign_in` asks for."""
+
+    def sign_in(self, show: Callable[[Any], object] | None, timeout: float | timedelta, *, clock: Clock) -> Token:
+        """Ask a person, in the calling thread, and return the token that comes of it."""
 
 
 class TokenProvider(ABC):

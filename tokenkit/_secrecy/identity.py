@@ -13,7 +13,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Identified", "cache_key", "canonical", "digest_of", "escaped", "fingerprint_of", "grant_key", "own_mark"]
+__all__ = [
+    "Identified",
+    "cache_key",
+    "canonical",
+    "digest_of",
+    "escaped",
+    "fingerprint_of",
+    "grant_key",
+    "own_mark",
+    "signed_in_key",
+]
 
 
 @runtime_checkable
@@ -40,6 +50,11 @@ def cache_key(prefix: str, parts: Mapping[str, Any] | Sequence[Any], own: str) -
 def grant_key(refresh_token: str) -> str:
     """Return the key of the grant that began with *refresh_token*, which every process that was given it finds."""
     return f"grant:{digest_of(refresh_token)}"
+
+
+def signed_in_key(*parts: str | None) -> str:
+    """Return the key of a signed-in grant, by *parts*: server, client and account, none of which is a secret."""
+    return f"grant:{hashlib.sha256(canonical(parts, '')).hexdigest()}"
 
 
 def digest_of(refresh_token: str) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, final
 
 from tokenkit._checks import seconds
+from tokenkit._secrecy.identity import signed_in_key
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, SignInRequiredError, own_copy
@@ -21,6 +22,9 @@ from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
 from tokenkit.tokens import Token
 
 __all__ = ["Show", "SignInFlow", "SignInPrompt", "SignedInFetcher", "show_prompt"]
+
+# What tells a server that names no issuer from another; "device_authorization_endpoint" ends so, too:
+_TELLING = ("token_endpoint", "authorization_endpoint")
 
 
 @final
@@ -72,6 +76,15 @@ class SignInFlow(OAuth2Fetcher):
 
     def _subject(self) -> Any:
         return self.account
+
+    @property
+    def grant_key(self) -> str:
+        """Under which a storage keeps the person's grant: by the issuer (or both URLs), the client and the account."""
+        client = self.client_id if isinstance(self.client_id, str) else self._own
+        return signed_in_key(self.issuer, *([] if self.issuer else self._pages()), client, self.account)
+
+    def _pages(self) -> list[str | None]:
+        return [self._endpoints()[name] for name in sorted(self._endpoints()) if name.endswith(_TELLING)]
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Raise: only a person can give a new grant.
@@ -146,6 +159,7 @@ class SignedInFetcher(TokenFetcher):
         if not isinstance(flow, SignInFlow):
             raise ConfigurationError(f"flow must be a DeviceSignIn or a BrowserSignIn, not {type(flow).__name__}")
         self.flow = flow
+        self.spends_refresh_token = True
         self.name = flow.name
         self.depends_on = flow.depends_on
         self.ttl = flow.ttl
@@ -156,6 +170,14 @@ class SignedInFetcher(TokenFetcher):
     @property
     def cache_key(self) -> str:
         return self.flow.cache_key
+
+    @property
+    def grant_key(self) -> str:
+        return self.flow.grant_key
+
+    def sign_in(self, show: Show | None, timeout: float | timedelta, *, clock: Clock) -> Token:
+        """Ask a person, as :meth:`SignInFlow.sign_in` does."""
+        return self.flow.sign_in(show, timeout, clock=clock)
 
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Raise: only a person can give a new grant."""
