@@ -1,6 +1,7 @@
 """The tree is the architecture: one test a rule, each of which names every module that breaks it."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -159,6 +160,17 @@ def test_a_package_has_one_logger() -> None:
         if made and not (len(made) == 1 and made[0] in allowed and f"logger = {made[0]}" in at_top):
             wrong.append((module, made))
     assert [] == wrong
+
+
+def test_the_manual_lists_every_logger() -> None:
+    """Users find there what they can switch."""
+    page = (Path(__file__).parent.parent / "docs" / "howto" / "observing.rst").read_text(encoding="utf-8")
+    used = {
+        name
+        for module in MODULES
+        for name in re.findall(r'^logger = .*getLogger\("(.+)"\)$', module.text, re.MULTILINE)
+    }
+    assert used == set(re.findall(r"^   \* - ``(tokenkit[a-z.]*)``$", page, re.MULTILINE))
 
 
 def test_no_block_hides_an_import_from_the_runtime() -> None:

@@ -54,3 +54,13 @@ def test_the_glossary_has_our_words() -> None:
     """Words that mean one thing here and are no standard's."""
     page = (DOCS / "explanation" / "glossary.rst").read_text(encoding="utf-8")
     assert TERMS | {"single flight"} <= set(re.findall(r"^   ([a-z ]+)$", page, re.MULTILINE))
+
+
+def test_the_page_of_helpers_has_every_helper() -> None:
+    """Whoever writes a test finds what is there, and what it is for."""
+    support = Path(__file__).parent / "support"
+    helpers = {path.stem for path in support.glob("*.py") if not path.name.startswith(("__", "test_"))}
+    page = (support / "README.md").read_text(encoding="utf-8")
+    assert helpers == {
+        name for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE) for name in row.split("`")[1::2]
+    }

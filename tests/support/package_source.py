@@ -42,8 +42,12 @@ class Module:
         return self.name.split(".")[0]
 
     @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @property
     def lines(self) -> int:
-        return len(self.path.read_text(encoding="utf-8").splitlines())
+        return len(self.text.splitlines())
 
     @property
     def exported(self) -> list[str] | None:

@@ -22,7 +22,7 @@ class LoggingListener(TokenListener):
     :class:`~tokenkit.events.TokenListener`), ``service_name``, ``result``, ``seconds`` and ``background``.
 
     Args:
-        to: The logger. None: ``tokenkit.contrib.logging``.
+        to: The logger. None: ``tokenkit.contrib``.
         level: The level of what goes well; ``logging.DEBUG``, which is 10, where nothing is said.
         failure_level: The level of what does not: ``error``, ``lock_timeout`` and ``superseded``;
             ``logging.WARNING``, which is 30, where nothing is said.
