@@ -1,8 +1,8 @@
 """Locks between the processes of a user, by lock files; shared by the storages whose backend has none.
 
 The kernel holds them (``flock``), so the death of a holder frees its lock at once. A lock file is unlinked by its
-holder alone, and whoever gets a lock looks whether its file still has the name: a waiter could otherwise lock a file
-that has none any more, beside the holder of its successor.
+holder alone, as the last thing before it lets go; filelock looks whether what it has locked still has its name, since
+it could otherwise lock a file that has none any more, beside the holder of its successor.
 """
 
 from __future__ import annotations
@@ -102,30 +102,13 @@ class FileLocks:
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> bool:
-    deadline = _CLOCK.monotonic() + timeout
-    seconds = 0.0  # the first try shows what kind of a lock it is
-    while True:
+    for seconds in dict.fromkeys((0.0, timeout)):  # the first try shows what kind of a lock it is
         with suppress(Timeout):
             lock.acquire(timeout=seconds, poll_interval=_POLL_INTERVAL)
         _refuse_substitute(lock)
-        if lock.is_locked and _has_its_name(lock):
+        if lock.is_locked:
             return True
-        was_locked, left = lock.is_locked, deadline - _CLOCK.monotonic()
-        if was_locked:
-            lock.release()  # its holder unlinked it between our opening and our locking
-        if seconds >= left and not was_locked:
-            return False
-        seconds = max(0.0, left)
-
-
-def _has_its_name(lock: BaseFileLock) -> bool:
-    descriptor = getattr(getattr(lock, "_context", None), "lock_file_fd", None)
-    if not isinstance(descriptor, int) or os.name == "nt":  # there an open file keeps its name
-        return True
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(lock.lock_file))  # noqa: PTH116  # of a descriptor too
-    except FileNotFoundError:
-        return False
+    return False
 
 
 def _refuse_substitute(lock: BaseFileLock) -> None:
