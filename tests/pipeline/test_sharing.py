@@ -1,6 +1,7 @@
 """Many threads, pipelines and storages in trouble: a step is fetched once, and a storage never costs a token."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from support.scripted import Gate, ask, outcomes
 from support.steps import Chain, WatchedStorage, chain, failing_storage
 
-from tokenkit import AuthenticationError, PipelineTokenProvider, StorageError, Token, TransportError
-from tokenkit.contracts import TokenStorage
+from tokenkit import AuthenticationError, PipelineTokenProvider, StorageError, Token, TokenFetchPipeline, TransportError
+from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
+from tokenkit.testing._contract.concurrency import in_threads
 
 CROWD = 32
 
@@ -119,6 +121,32 @@ def test_a_lock_that_is_not_to_be_had_is_done_without(caplog: pytest.LogCaptureF
         assert ("user-1", (1, 1, 1)) == (c.execute(), c.fetches)
     assert "done without" in caplog.text
     assert "user-1" == c.execute()
+
+
+def test_a_slow_chain_costs_one_fetch_of_each_step(tmp_path: Path) -> None:
+    """Where a healthy process fetches a chain for longer than the others wait for one lock, they get its tokens."""
+    steps = [Slow(number) for number in range(6)]
+
+    def process(_: int) -> str:  # each has a pipeline of its own, as a process has
+        return TokenFetchPipeline(steps, FileTokenStorage(tmp_path), lock_timeout=0.4).execute().access_token
+
+    tmp_path.chmod(0o700)
+    assert ["slow-5"] * 4 == in_threads(4, process)
+    assert [1] * 6 == [step.fetches for step in steps]
+
+
+class Slow(TokenFetcher):
+    """A step that takes a tenth of a second, after the one before it."""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"slow-{number}"
+        self.depends_on = (f"slow-{number - 1}",) if number else ()
+        self.fetches = 0
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        self.fetches += 1
+        threading.Event().wait(0.1)  # nobody sets it: a step that takes its time is what the test is about
+        return Token(self.name)
 
 
 def test_the_lock_is_waited_for_within_the_time() -> None:

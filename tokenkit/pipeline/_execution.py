@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._sources.calling import as_token
-from tokenkit._sources.sharing import SharedToken, lock_patience
+from tokenkit._sources.sharing import Report, SharedToken, lock_patience
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
@@ -104,18 +105,22 @@ class Execution:
         return token
 
     def _renewed_token(self, step: TokenFetcher) -> Token:
-        patience, is_locked = self._patience(step), False
+        patience, is_locked, is_taken = self._patience(step), False, False
 
         def note_lock(held: bool) -> None:
             nonlocal is_locked
             is_locked = held
+
+        def note(_name: str, result: str, _seconds: float) -> None:
+            nonlocal is_taken
+            is_taken = is_taken or result == "lock_timeout"
 
         def ask(previous: Token | None) -> Token:
             if is_locked:
                 return self._healed(step, previous)
             return self._places.flights.join(
                 self._places.keys[step.name],
-                lambda: self._healed(step, previous),
+                lambda: self._unlocked(step, previous, is_good, is_taken=is_taken),
                 is_good,
                 patience=self._patience(step),  # of the time that waiting for the lock has left
             )
@@ -123,11 +128,27 @@ class Execution:
         def is_good(other: Token) -> bool:
             return self._is_good(step, other)
 
-        renewed = self._shared(step).renew(
+        renewed = self._shared(step, note).renew(
             self._distrusted.get(step.name), ask, is_good, lock_timeout=patience, note_lock=note_lock
         )
         (self._cached.add if renewed.adopted else self._cached.discard)(step.name)
         return renewed.token
+
+    def _unlocked(
+        self, step: TokenFetcher, previous: Token | None, is_good: Callable[[Token], bool], *, is_taken: bool
+    ) -> Token:
+        """Fetch the step without its lock, which another has held for longer than we wait.
+
+        The other may be healthy: it holds the lock of the last step while it fetches all before. By the time that we
+        have got those too, of which it fetched each before us, it is soon done with this one: so it is waited for
+        once more.
+        """
+        if not is_taken or not step.depends_on:
+            return self._healed(step, previous)
+        self._upstream(step)
+        known = self._distrusted.get(step.name)
+        ask = partial(self._healed, step)
+        return self._shared(step).renew(known, ask, is_good, lock_timeout=self._patience(step)).token
 
     def _patience(self, step: TokenFetcher) -> float:
         known = (self._distrusted.get(step.name), self._read.get(step.name))
@@ -175,12 +196,13 @@ class Execution:
     def _still_has(self, name: str, token: Token) -> bool:
         return self._got.get(name) is token and not token.is_expired(self._clock.now())
 
-    def _shared(self, step: TokenFetcher) -> SharedToken:
+    def _shared(self, step: TokenFetcher, report: Report = lambda *_: None) -> SharedToken:
         return SharedToken(
             self._places.storage,
             self._places.keys[step.name],
             self._clock,
             source=step.name,
+            report=report,
             grant_key=step.grant_key,
             rotates=step.rotates,
         )

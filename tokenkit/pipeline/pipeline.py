@@ -30,7 +30,8 @@ class TokenFetchPipeline:
     """Fetches the token of its last step, and for it only what is missing of the steps before.
 
     Safe from any number of threads and, with a shared storage, from any number of processes and hosts: while one
-    fetches a step the others wait for its lock and then read the result. It keeps no token itself.
+    fetches a step the others wait for its lock and then read the result. It keeps no token itself, and has no back-off:
+    each :meth:`execute` asks a step that failed again. A manager above it waits longer after each failure.
 
     Args:
         steps: Fetchers, each after those it depends on; the last one's token is the pipeline's.
