@@ -20,7 +20,7 @@ FLOORS = [
     {"", "__main__"},
 ]
 EDGES = FLOORS[2]
-TO_COME = {"_token_answers", "_refresh_thread"}  # what the tree does not have yet
+TO_COME = {"_refresh_thread"}  # what the tree does not have yet
 SHARED = {"_net", "_secrecy", "_sources"}  # private packages that are there for all
 OPTIONAL = {"cryptography", "django", "jwt", "keyring", "opentelemetry", "prometheus_client", "redis", "tomli"}
 # What few programs need and takes long to load, so that it is loaded where it is used; tests/test_imports.py counts.

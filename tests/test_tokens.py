@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.zones import zone
 
+from tokenkit._token_answers import positive_seconds
 from tokenkit.errors import MalformedResponseError
-from tokenkit.tokens import Token, positive_seconds
+from tokenkit.tokens import Token
 
 NOW = datetime(2027, 1, 1, tzinfo=timezone.utc)
 EPOCH = int(NOW.timestamp())
@@ -92,6 +93,9 @@ LIFETIMES: dict[str, tuple[dict[str, Any], float | None]] = {
     "only two dots": ({"access_token": ".."}, None),
     "two dots and no base64": ({"access_token": "a.%%%%%.c"}, None),
     "two dots and no UTF-8": ({"access_token": "a._____w.c"}, None),
+    "App Service, 24 hours": ({"expires_on": "01/01/2027 00:01:00 +00:00"}, 60),
+    "App Service, AM": ({"expires_on": "1/1/2027 12:01:00 AM +00:00"}, 60),
+    "App Service, PM": ({"expires_on": "1/1/2027 12:01:00 PM +00:00"}, 12 * 3600 + 60),
     "JWE of five parts": ({"access_token": _jwt({"exp": EPOCH + 60}) + ".x.y"}, None),
 }
 
@@ -102,6 +106,60 @@ def test_lifetime_of_an_answer(answer: dict[str, Any], seconds: float | None) ->
     token = Token.from_response({"access_token": "t0ken"} | answer, now=NOW)
     assert seconds == token.expires_in(NOW)
     assert NOW == token.issued_at
+
+
+def _left(answer: dict[str, Any], *, server_is_ahead: float | None = None) -> float | None:
+    server_now = None if server_is_ahead is None else NOW + timedelta(seconds=server_is_ahead)
+    token = Token.from_response({"access_token": "t0ken"} | answer, now=NOW, server_now=server_now)
+    return token.expires_in(NOW)
+
+
+# (what the answer has, by how many seconds the server's clock is ahead of ours; None: it has no Date, the seconds left)
+SKEWED: dict[str, tuple[dict[str, Any], float | None, float]] = {
+    "exp, we are slow": ({"access_token": _jwt({"exp": EPOCH + 660})}, 360, 300),
+    "exp, we are fast": ({"access_token": _jwt({"exp": EPOCH - 60})}, -360, 300),
+    "expires_at, we are fast": ({"expires_at": EPOCH - 60}, -360, 300),
+    "seconds, we are fast": ({"expires_in": 300}, -360, 300),
+    "iat without a Date, we are slow": ({"access_token": _jwt({"iat": EPOCH + 360, "exp": EPOCH + 660})}, None, 300),
+    "a Date after the expiry is none of this answer": ({"expires_at": EPOCH + 60}, 90, 60),
+    "50 minutes old": ({"access_token": _jwt({"iat": EPOCH - 3000, "exp": EPOCH + 600})}, 0, 600),
+    "50 minutes old, in seconds": ({"expires_in": 3600, "issued_at": "2026-12-31T23:10:00Z"}, 0, 600),
+    "50 minutes old, we are fast": ({"expires_in": 3600, "issued_at": EPOCH - 4000}, -1000, 600),
+    "issued in milliseconds": ({"expires_in": 3600, "issued_at": str(EPOCH * 1000)}, 0, 3600),
+    "issued after its arrival": ({"expires_in": 3600, "issued_at": EPOCH + 100}, 0, 3600),
+    "issued longer ago than it lives": ({"expires_in": 3600, "issued_at": EPOCH - 9999}, None, 3600),
+    "issued at no time": ({"expires_in": 3600, "issued_at": "yesterday"}, 0, 3600),
+}
+
+
+@pytest.mark.parametrize(("answer", "ahead", "seconds"), SKEWED.values(), ids=SKEWED)
+def test_a_lifetime_survives_a_wrong_clock(answer: dict[str, Any], ahead: float | None, seconds: float) -> None:
+    """What is left counts by the server's clock where that is told, and is never more than the whole life."""
+    assert seconds == _left(answer, server_is_ahead=ahead)
+
+
+def test_an_untold_lifetime_has_a_default() -> None:
+    """The default counts only where the answer and the token say nothing."""
+    minute = timedelta(seconds=60)
+    untold = Token.from_response({"access_token": "t0ken"}, now=NOW, default_lifetime=minute)
+    told = Token.from_response({"access_token": "t0ken", "expires_in": 5}, now=NOW, default_lifetime=minute)
+    assert NOW + minute == untold.expires_at
+    assert NOW + timedelta(seconds=5) == told.expires_at
+
+
+def test_a_token_of_a_text_and_a_lifetime() -> None:
+    """A function that logs in by itself needs no datetimes."""
+    token = Token.of("t0ken", expires_in=60, now=NOW)
+    assert Token("t0ken", expires_at=NOW + timedelta(seconds=60), issued_at=NOW) == token
+    assert token == Token.of("t0ken", expires_in=timedelta(minutes=1), now=NOW)
+    assert Token.of("t0ken").expires_at is None
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, "60", float("nan"), float("inf"), timedelta(0), 1e18])
+def test_a_lifetime_that_is_none_is_refused(seconds: Any) -> None:
+    """What is no number of seconds above 0 is told where it is given."""
+    with pytest.raises(ValueError, match="expires_in must be"):
+        Token.of("t0ken", expires_in=seconds)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, final
 
 from tokenkit._checks import is_count, seconds
+from tokenkit._token_answers import positive_seconds
 from tokenkit.errors import AuthenticationError, ConfigurationError
-from tokenkit.tokens import Token, positive_seconds
+from tokenkit.tokens import Token
 
 __all__ = ["RefreshPolicy", "Window"]
 

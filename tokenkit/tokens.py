@@ -1,15 +1,12 @@
 """The token itself: an immutable value that never prints its secret.
 
-Reading an endpoint's answer into one is here too, since RFC 6749 section 5.1 defines both. Judging when a token
-should be renewed is left to :mod:`tokenkit.policy`.
+How an endpoint's answer is read is :mod:`tokenkit._token_answers`' affair, and when a token should be renewed is
+:mod:`tokenkit.policy`'s.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -18,18 +15,14 @@ from datetime import datetime, timedelta, timezone
 from types import MappingProxyType, NoneType
 from typing import Any, final
 
+from tokenkit._token_answers import token_fields
 from tokenkit.errors import MalformedResponseError
 
-__all__ = ["Token", "positive_seconds"]
+__all__ = ["Token"]
 
-_ISO_8601 = re.compile(
-    r"\s*(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(?:[Zz]|([+-]\d\d)(?::?(\d\d))?)\s*\Z", re.ASCII
-)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
 _TOKEN_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # an auth-scheme: RFC 9110 section 11.1
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_LIFETIME_FIELDS = ("expires_in", "expires_on", "expires_at")
-_KNOWN_FIELDS = frozenset({"access_token", "token_type", "refresh_token", "scope", *_LIFETIME_FIELDS})
 
 
 @final
@@ -146,25 +139,66 @@ class Token:
         raise ValueError(f"not a token's fields ({problem})")
 
     @classmethod
+    def of(
+        cls,
+        access_token: str,
+        *,
+        expires_in: float | timedelta | None = None,
+        token_type: str = "Bearer",
+        now: datetime | None = None,
+    ) -> Token:
+        """Return a token of which only the text and the lifetime are known, as a function of yours may have it.
+
+            return Token.of(client.login(), expires_in=3600)
+
+        Args:
+            access_token: The credential.
+            expires_in: How long it is good from *now*, more than 0: seconds, or a timedelta. None: for ever.
+            token_type: The authentication scheme sent before it.
+            now: When it was issued, aware; None: the system's time.
+
+        Raises:
+            ValueError: As for the class; or *expires_in* is no such number.
+        """
+        issued = _moment(now)
+        if expires_in is None:
+            return cls(access_token, token_type, issued_at=issued)
+        try:
+            life = expires_in if isinstance(expires_in, timedelta) else timedelta(seconds=expires_in)
+            ends = issued + life
+        except (TypeError, ValueError, OverflowError):
+            life = ends = None  # type: ignore[assignment]  # told below, without the value
+        if life is None or isinstance(expires_in, bool) or life <= timedelta(0):
+            raise ValueError("expires_in must be seconds or a timedelta, more than 0 and not past the year 9999")
+        return cls(access_token, token_type, expires_at=ends, issued_at=issued)
+
+    @classmethod
     def from_response(
         cls,
         answer: Mapping[str, Any],
         *,
         now: datetime | None = None,
+        server_now: datetime | None = None,
         ttl: timedelta | None = None,
         default_token_type: str = "Bearer",
+        default_lifetime: timedelta | None = None,
     ) -> Token:
         """Return the token that an OAuth 2.0 answer brings (RFC 6749 section 5.1).
 
         The lifetime is taken from *ttl*, else ``expires_in``, ``expires_on`` or ``expires_at``, else from the ``exp``
-        claim of an access token that is a JWT (which is read, never trusted for anything else), else there is none.
-        Fields that this class does not name go to ``extra``.
+        claim of an access token that is a JWT (which is read, never trusted for anything else), else it is
+        *default_lifetime*. Seconds count from *now*; with ``issued_at`` beside them, only what is left of them. Of an
+        instant, what is left by the server's clock counts, and never more than the whole life that ``issued_at`` or
+        the claim ``iat`` tells, so that a wrong clock here does no harm. Fields that this class does not name go to
+        ``extra``.
 
         Args:
             answer: The decoded JSON object; left unchanged.
             now: When the answer came, aware; None: the system's time.
+            server_now: When it was given by the server's clock (its ``Date``), aware; None: unknown.
             ttl: A lifetime that overrides the answer's; None believes the answer.
             default_token_type: The type where the answer names none.
+            default_lifetime: The lifetime where the answer tells none; None: for ever.
 
         Raises:
             MalformedResponseError: There is no usable token in it; no value is quoted.
@@ -173,15 +207,15 @@ class Token:
         if not isinstance(answer, Mapping):
             raise MalformedResponseError("the answer is not an object with fields")
         try:
-            token = cls(
-                access_token=answer["access_token"],
-                token_type=_canonical_type(answer.get("token_type") or default_token_type),
-                expires_at=moment + ttl if ttl is not None else _expiry(answer, moment),
-                issued_at=moment,
-                refresh_token=_text(answer, "refresh_token"),
-                scope=_scope(answer),
-                extra={name: value for name, value in answer.items() if name not in _KNOWN_FIELDS},
+            fields = token_fields(
+                answer,
+                now=moment,
+                server_now=_as_utc("server_now", server_now),
+                ttl=ttl,
+                default_token_type=default_token_type,
+                default_lifetime=default_lifetime,
             )
+            token = cls(**fields)
         except KeyError:
             raise MalformedResponseError("the answer has no access_token") from None
         except OverflowError:
@@ -211,89 +245,3 @@ def _as_utc(name: str, moment: datetime | None) -> datetime | None:
         return moment.astimezone(timezone.utc)
     except OverflowError:
         raise ValueError(f"{name} is outside the years 1 to 9999 in UTC") from None
-
-
-def _canonical_type(token_type: Any) -> str:
-    # RFC 6749 section 7.1 makes the type case-insensitive; some resource servers do not.
-    if not isinstance(token_type, str):
-        raise ValueError("token_type is not a string")
-    return "Bearer" if token_type.lower() == "bearer" else token_type
-
-
-def _text(answer: Mapping[str, Any], name: str) -> str | None:
-    value = answer.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is not a string")
-    return value
-
-
-def _scope(answer: Mapping[str, Any]) -> str | None:
-    scope = answer.get("scope")
-    if isinstance(scope, (list, tuple)) and all(isinstance(one, str) for one in scope):
-        return " ".join(scope) or None  # seen in the wild, though RFC 6749 section 3.3 has a string
-    return _text(answer, "scope")
-
-
-def _expiry(answer: Mapping[str, Any], now: datetime) -> datetime | None:
-    for name in _LIFETIME_FIELDS:
-        value = answer.get(name)
-        if value is None or value == "":
-            continue
-        if name != "expires_in":
-            return _instant(name, value)
-        seconds = positive_seconds(value)
-        if seconds is None:
-            raise ValueError("expires_in is not a positive number of seconds; set ttl= to override it")
-        return now + timedelta(seconds=seconds)
-    return _jwt_expiry(answer["access_token"])
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
-
-
-def positive_seconds(value: Any) -> float | None:
-    """Return an answer's *value* as seconds if it is a finite number above 0, or a string of one; else None."""
-    seconds = _number(value)
-    return None if seconds is None or not 0 < seconds < math.inf else seconds
-
-
-def _instant(name: str, value: Any) -> datetime:
-    seconds = _number(value)
-    try:
-        moment = _from_iso_8601(value) if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
-    except (ValueError, OverflowError, OSError):  # which of them a bad day or year raises depends on the platform
-        moment = None
-    if moment is None:
-        raise ValueError(f"{name} is no time up to the year 9999, as epoch seconds or ISO 8601 with offset; set ttl=")
-    return moment
-
-
-def _from_iso_8601(value: Any) -> datetime | None:
-    found = _ISO_8601.match(value) if isinstance(value, str) else None
-    if found is None:
-        return None
-    # Python 3.10's fromisoformat knows neither 'Z' nor a fraction that has not 3 or 6 digits.
-    day, clock, fraction, hours, minutes = found.groups()
-    text = f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{hours or '+00'}:{minutes or '00'}"
-    return datetime.fromisoformat(text).astimezone(timezone.utc)
-
-
-def _jwt_expiry(access_token: Any) -> datetime | None:
-    parts = access_token.split(".") if isinstance(access_token, str) else []
-    if len(parts) != 3:
-        return None
-    try:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
-        claims = json.loads(base64.urlsafe_b64decode(padded))
-        seconds = _number(claims.get("exp"))
-        return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
-    except (ValueError, AttributeError, OverflowError, OSError, RecursionError):
-        return None  # an opaque token that happens to have two dots

@@ -11,9 +11,10 @@ import logging
 import math
 from typing import final
 
+from tokenkit._token_answers import positive_seconds
 from tokenkit.errors import StorageError
 from tokenkit.storage._failures import UnreadableEntryError
-from tokenkit.tokens import Token, positive_seconds
+from tokenkit.tokens import Token
 
 __all__ = ["EntryReader", "decode", "encode", "lifetime_facts", "matches", "retention"]
 

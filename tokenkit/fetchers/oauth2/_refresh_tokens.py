@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+from tokenkit._token_answers import positive_seconds
 from tokenkit.errors import SignInRequiredError, TokenEndpointError
-from tokenkit.tokens import Token, positive_seconds
+from tokenkit.tokens import Token
 
 __all__ = ["is_gone", "kept", "refresh_params", "seconds_left", "sign_in_again"]
 
