@@ -216,3 +216,29 @@ def test_its_key_is_that_of_what_it_runs() -> None:
     assert "canary" not in same[0]
     assert same[0] != CommandTokenFetcher(["a", "b"]).cache_key
     assert CommandTokenFetcher(["a", "bc"]).cache_key != CommandTokenFetcher(["a", "b", "c"]).cache_key
+
+
+@pytest.mark.parametrize("text", ["null", "true", "7", "[]", '["t"]', "<html>login</html>", "error:", "not logged in"])
+def test_what_is_no_token_is_none(text: str) -> None:
+    """JSON counts as JSON, and a sentence is none: neither is sent to an API."""
+    with pytest.raises(MalformedResponseError):
+        prints(text).fetch()
+
+
+def test_a_json_string_is_the_token() -> None:
+    """As az prints it with --query; its quotes are none of it."""
+    assert "eyJ.a.b" == prints('"eyJ.a.b"').fetch().access_token
+
+
+def test_with_a_field_only_json_counts() -> None:
+    """An array is looked into; a bare word is no token then."""
+    assert "t" == prints('[{"svids": [{"svid": "t"}]}]', token_field="0.svids.0.svid").fetch().access_token
+    with pytest.raises(MalformedResponseError, match="token_field"):
+        prints("error:not-logged-in", token_field="token").fetch()
+
+
+def test_a_lifetime_in_seconds_may_be_anywhere() -> None:
+    """As a lease of Vault is."""
+    text = '{"auth": {"client_token": "t", "lease_duration": 60}}'
+    token = prints(text, token_field="auth.client_token", expires_in_field="auth.lease_duration").fetch()
+    assert 50 < (token.expires_in() or 0) <= 60

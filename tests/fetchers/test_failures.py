@@ -17,7 +17,7 @@ from support.raw_server import Script, answer, raw_server, says
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ProxyError
 
 from tokenkit.contracts import FetchContext
-from tokenkit.errors import AuthenticationError, ConfigurationError, TransportError
+from tokenkit.errors import AuthenticationError, ConfigurationError, SourceUnavailableError, TransportError
 from tokenkit.fetchers import ClientCredentialsFetcher, HttpTokenFetcher, PasswordFetcher
 from tokenkit.fetchers._failures import describe
 from tokenkit.testing import LocalIdP
@@ -43,14 +43,34 @@ def test_a_certificate_that_is_not_trusted_is_named(tmp_path: Any, monkeypatch: 
         assert idp.is_active(source(idp, verify=str(trusted)).fetch())
 
 
-def test_a_ca_file_that_is_missing_is_an_error_of_the_request() -> None:
-    """Requests raises a bare OSError then."""
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("verify", "/nowhere/ca.pem"), ("cert", "/nowhere/client.pem"), ("cert", ("/nowhere/c.pem", "/nowhere/k.pem"))],
+)
+def test_a_certificate_file_that_is_missing_is_named(argument: str, value: Any) -> None:
+    """Requests raises a bare OSError; the argument and the path say where to look."""
     client = ClientCredentialsFetcher(
-        token_url="https://127.0.0.1:1/", client_id="c", client_secret="s", verify="/nowhere/ca.pem"
+        token_url="https://127.0.0.1:1/", client_id="c", client_secret="s", **{argument: value}
     )
-    with pytest.raises(TransportError, match="cannot be sent") as caught:
+    with pytest.raises(ConfigurationError, match=f"{argument} is '/nowhere/.*no such file"):
         client.fetch()
-    assert not caught.value.transient
+
+
+def test_a_bundle_of_the_environment_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable may have been set long ago, by somebody else."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    client = ClientCredentialsFetcher(token_url="https://127.0.0.1:1/", client_id="c", client_secret="s")
+    with pytest.raises(ConfigurationError, match=r"REQUESTS_CA_BUNDLE is '/nowhere/ca\.pem'"):
+        client.fetch()
+
+
+def test_a_metadata_server_that_is_not_there_is_a_source_that_is_not_there() -> None:
+    """A program that runs outside the cloud goes on to its next source."""
+    for host in ("169.254.169.254", "metadata.google.internal", "[fd00:ec2::254]:80"):
+        error = describe(requests.ConnectTimeout(), host).error("step")
+        assert isinstance(error, SourceUnavailableError)
+        assert error.transient
+    assert isinstance(describe(requests.ConnectTimeout(), "idp.example").error("step"), TransportError)
 
 
 def test_a_client_with_a_certificate_names_itself_at_its_own_endpoint(tmp_path: Any) -> None:

@@ -166,6 +166,7 @@ def test_all_fields_may_have_other_names() -> None:
         token_type_field="kind",
         expires_in_field="life",
         refresh_token_field="more.rt",
+        refresh_data={"token": "{refresh_token}"},
     )
     token = source.fetch()
     assert ("Custom t", "r") == (token.authorization, token.refresh_token)
@@ -295,7 +296,7 @@ def test_a_wrong_argument_is_found_before_any_network(change: dict[str, Any], pr
 @pytest.mark.parametrize(
     ("kind", "argument"),
     [
-        (BodyTokenFetcher, "token_field"),
+        (BodyTokenFetcher, "token_type_field"),
         (BodyTokenFetcher, "default_token_type"),
         (HeaderTokenFetcher, "token_header"),
         (HeaderTokenFetcher, "token_type"),

@@ -91,9 +91,34 @@ def test_what_a_function_raises_goes_on() -> None:
 
 def test_a_function_that_returns_no_token_is_named() -> None:
     """By the type of what it returned, not its value."""
-    with pytest.raises(MalformedResponseError, match="returned str") as caught:
-        CallableTokenFetcher(lambda: "canary", name="mine").fetch()  # type: ignore[arg-type,return-value]  # on purpose
+    with pytest.raises(MalformedResponseError, match="returned list") as caught:
+        CallableTokenFetcher(lambda: ["canary"], name="mine").fetch()  # type: ignore[arg-type,return-value]  # on purpose
     assert ("mine", False) == (caught.value.step_name, "canary" in str(caught.value))
+
+
+def test_a_function_may_return_a_text_or_an_answer() -> None:
+    """A string is an access token; a mapping is what a token endpoint would have answered."""
+    assert "t" == CallableTokenFetcher(lambda: "t").fetch().access_token
+    assert HOUR == lifetime(CallableTokenFetcher(lambda: {"access_token": "t", "expires_in": 3600}).fetch())
+    assert HOUR == lifetime(CallableTokenFetcher(lambda: "t", ttl=HOUR).fetch())
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"), [("token", "StaticTokenFetcher"), (Token("t"), "StaticTokenFetcher"), (5, "int")]
+)
+def test_what_is_no_function_is_told_what_to_use(value: Any, advice: str) -> None:
+    """A token at hand needs no function."""
+    with pytest.raises(ConfigurationError, match=advice):
+        CallableTokenFetcher(value)
+
+
+HOUR = timedelta(hours=1)
+
+
+def lifetime(token: Token) -> timedelta:
+    assert token.expires_at is not None
+    assert token.issued_at is not None
+    return token.expires_at - token.issued_at
 
 
 # Environment

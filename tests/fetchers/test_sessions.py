@@ -12,12 +12,11 @@ from support.raw_server import answer, raw_server, says
 
 from tokenkit.contracts import TokenFetcher
 from tokenkit.fetchers import (
+    AuthorizationServer,
     BodyTokenFetcher,
     ClientCredentialsFetcher,
     HeaderTokenFetcher,
     HttpTokenFetcher,
-    introspect,
-    revoke,
 )
 
 GOOD = answer(b'{"access_token": "good", "active": true}', headers=("Authorization: Bearer good",))
@@ -112,23 +111,26 @@ def test_closing_a_fetcher_leaves_the_users_session_open(make: Made, sending: Sp
     assert [] == closing
 
 
-def test_the_functions_close_what_they_opened(sending: Spied, closing: Spied) -> None:
-    """Nobody else could."""
-    with raw_server(says(GOOD)) as server:
-        introspect("t", introspection_url=server.url, **CLIENT)
-        revoke("t", revocation_url=server.url, **CLIENT)
-    assert 2 == len(closing)
-    assert sending == closing
+def test_a_server_closes_what_it_opened(sending: Spied, closing: Spied) -> None:
+    """As a context, or by close()."""
+    with (
+        raw_server(says(GOOD)) as server,
+        AuthorizationServer(introspection_url=server.url, revocation_url=server.url, **CLIENT) as asked,
+    ):
+        asked.introspect("t")
+        asked.revoke("t")
+    assert 1 == len(closing)
+    assert [closing[0]] * 2 == sending
 
 
 def ask_both(url: str) -> None:
-    introspect("t", introspection_url=url, **CLIENT)
-    revoke("t", revocation_url=url, **CLIENT)
+    AuthorizationServer(introspection_url=url, **CLIENT).introspect("t")
+    AuthorizationServer(revocation_url=url, **CLIENT).revoke("t")
 
 
 @responses.activate
 @pytest.mark.parametrize(
-    "ask", [*(lambda url, make=make: make(url).fetch() for make in KINDS.values()), ask_both], ids=[*KINDS, "functions"]
+    "ask", [*(lambda url, make=make: make(url).fetch() for make in KINDS.values()), ask_both], ids=[*KINDS, "server"]
 )
 def test_a_request_waits_3_seconds_for_a_connection_and_30_for_an_answer(ask: Callable[[str], object]) -> None:
     """Unless it is said otherwise; and it checks certificates, shows none, and reads the answer itself."""

@@ -15,11 +15,12 @@ from support.addresses import deaf_port, resolve_localhost_to
 from support.raw_server import RawServer, answer, drips, floods, hangs, raw_server, resets, says
 from urllib3.util import Retry
 
+from tokenkit import BearerAuth, TokenManager
 from tokenkit._net.deadline import deadline
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError, TransportError
-from tokenkit.fetchers import HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.fetchers import ClientCredentialsFetcher, HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.fetchers._session import new_session
 from tokenkit.testing import LocalIdP
 
@@ -365,7 +366,7 @@ def test_a_name_that_does_not_resolve_is_named() -> None:
 
 
 def test_a_session_of_the_users_is_used_and_left_alone() -> None:
-    """Its headers apply; its auth does not, and nothing of it changes, not even by closing."""
+    """Its headers and its auth apply, and nothing of it changes, not even by closing."""
     session = requests.Session()
     session.headers["X-Mine"] = "1"
     session.auth = ("user", "password")
@@ -374,11 +375,41 @@ def test_a_session_of_the_users_is_used_and_left_alone() -> None:
         source.fetch()
         source.close()
         assert b"X-Mine: 1" in server.requests[0]
-        assert b"Basic" not in server.requests[0]
+        assert b"Authorization: Basic dXNlcjpwYXNzd29yZA==" in server.requests[0]
     with raw_server(says(GOOD)) as server:
         assert 200 == session.get(server.url).status_code
     assert ("user", "password") == session.auth
     assert "keep-alive" == session.headers["Connection"]
+
+
+def test_a_session_whose_auth_is_the_fetchers_header_is_refused() -> None:
+    """Only one of them can say who asks."""
+    session = requests.Session()
+    session.auth = ("user", "password")
+    client = ClientCredentialsFetcher(
+        token_url="https://idp.invalid", client_id="c", client_secret="s", session=session
+    )
+    with pytest.raises(ConfigurationError, match="both set the header Authorization"):
+        client.fetch()
+
+
+def test_a_session_may_be_authorised_by_the_token_it_fetches() -> None:
+    """Its BearerAuth asks for that very token, so the token request goes without."""
+    session = requests.Session()
+    with raw_server(says(GOOD)) as server, TokenManager(fetcher(server, session=session)) as manager:
+        session.auth = BearerAuth(manager)
+        manager.get_token(timeout=5)
+        assert b"Authorization" not in server.requests[0]
+
+
+def test_a_hook_that_raises_for_a_status_hides_no_refusal() -> None:
+    """Many sessions have one; the answer says more than that it is a 400."""
+    session = requests.Session()
+    session.hooks["response"].append(lambda response, *_args, **_kwargs: response.raise_for_status())
+    refused = answer(b'{"error": "invalid_grant"}', status="400 Bad Request")
+    with raw_server(says(refused)) as server, pytest.raises(TokenEndpointError) as caught:
+        fetcher(server, session=session, retries=0).fetch()
+    assert "invalid_grant" == caught.value.error
 
 
 def test_a_session_that_does_not_verify_is_believed() -> None:
@@ -426,12 +457,13 @@ def test_headers_that_cannot_be_parsed_are_not_logged(caplog: pytest.LogCaptureF
 
 
 def test_a_header_value_that_cannot_be_sent_is_not_quoted() -> None:
-    """The errors of requests and of the codec quote it; ours names the kind of failure only."""
-    source = HttpTokenFetcher("step", "https://idp.invalid", "", request_headers={"X-Key": "canary\n1"})
-    _, error = elapsed_while_failing(source)
-    assert "canary" not in str(error)
-    assert not error.transient
-    assert error.__context__ is None
+    """The errors of requests and of the codec quote it; ours names the header, before any network."""
+    for value in ("canary\n1", " canary", 7):
+        source = HttpTokenFetcher("step", "https://idp.invalid", "", request_headers={"X-Key": value})
+        with pytest.raises(ConfigurationError, match="'X-Key'") as caught:
+            source.fetch()
+        assert "canary" not in str(caught.value)
+        assert caught.value.__context__ is None
 
 
 def test_each_request_has_a_connection_of_its_own() -> None:

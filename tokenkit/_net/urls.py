@@ -7,7 +7,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["checked_url", "host_of", "is_loopback"]
+__all__ = ["checked_url", "host_of", "is_here", "is_loopback", "is_metadata_host"]
+
+
+_AWS = ipaddress.ip_address("fd00:ec2::254")
 
 
 def checked_url(url: str, *, argument: str, allow_insecure: bool = False) -> str:
@@ -42,6 +45,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def is_metadata_host(host: str) -> bool:
+    """Return whether *host* is where the machines of a cloud ask for what is theirs; elsewhere nobody answers there."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host.lower() == "metadata.google.internal"
+    return address.is_link_local or address == _AWS
+
+
+def is_here(url: str) -> bool:
+    """Return whether a request to *url* stays on this machine, or on the machine of a cloud that it is."""
+    host = urlsplit(url).hostname or ""
+    return is_loopback(host) or is_metadata_host(host)
 
 
 def host_of(url: str) -> str:

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from requests.exceptions import HTTPError, RequestException
 
 from tokenkit.errors import AuthenticationError, ConfigurationError, TokenEndpointError, TokenKitError, own_copy
 
-__all__ = ["as_token_error"]
+__all__ = ["as_token_error", "without_frames"]
 
+_T = TypeVar("_T")
 _PASSING_STATUSES = frozenset({408, 425, 429})
 # Where errors of other libraries keep what was sent or received, or more errors:
 _KEEPSAKES = ("doc", "exceptions", "fp", "request", "response")
+
+
+def without_frames(call: Callable[[], _T], *, step_name: str | None = None) -> _T:
+    """Return what *call* returns; an error of ours comes without the frames whose variables hold secrets.
+
+    Args:
+        call: Called once.
+        step_name: What the error is to name, where it names no step.
+    """
+    try:
+        return call()
+    except TokenKitError as error:
+        failure = own_copy(error)
+    if isinstance(failure, AuthenticationError):
+        failure.step_name = failure.step_name or step_name
+    raise failure
 
 
 def as_token_error(error: BaseException, outer: BaseException | None = None) -> AuthenticationError:

@@ -14,7 +14,7 @@ from typing import Any, final
 
 from tokenkit._secrecy.files import read_secret
 from tokenkit.contracts import FetchContext, takes_context
-from tokenkit.errors import AuthenticationError, ConfigurationError
+from tokenkit.errors import AuthenticationError, ConfigurationError, SourceUnavailableError
 
 __all__ = [
     "ReferencedFields",
@@ -157,7 +157,7 @@ def references_in(value: Any) -> Iterator[SecretReference]:
 def _read_variable(name: str) -> str:
     text = os.environ.get(name, "").strip()
     if not text:
-        raise AuthenticationError(f"the environment variable {name} is not set, or empty")
+        raise SourceUnavailableError(f"the environment variable {name} is not set, or empty")
     return text
 
 

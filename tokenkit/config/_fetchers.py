@@ -13,12 +13,14 @@ from typing import ClassVar, final
 
 from tokenkit._checks import check_step
 from tokenkit._net.urls import host_of
+from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.references import from_context, given
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, own_copy
-from tokenkit.fetchers.http import BodyTokenFetcher, HeaderTokenFetcher, HttpTokenFetcher
+from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers.body import BodyTokenFetcher
+from tokenkit.fetchers.http import HeaderTokenFetcher, HttpTokenFetcher
 from tokenkit.tokens import Token
 
 __all__ = ["GivenTokenFetcher", "KeyedBodyFetcher", "KeyedHeaderFetcher", "KeyedHttpFetcher"]
@@ -70,12 +72,9 @@ class GivenTokenFetcher(SecretKeeper, TokenFetcher):
         """
         known = given(context)
         text = from_context(self.token, known)
-        try:
-            return Token.from_response({"access_token": text}, now=known.now(), ttl=self.ttl)
-        except AuthenticationError as error:
-            failure = own_copy(error)  # without the frames that hold the token
-        failure.step_name = self.name
-        raise failure
+        return without_frames(
+            lambda: Token.from_response({"access_token": text}, now=known.now(), ttl=self.ttl), step_name=self.name
+        )
 
     def _checked(self, text: str) -> None:
         try:

@@ -5,19 +5,22 @@ from tokenkit._faces import lazily
 __all__, __getattr__, __dir__ = lazily(
     __name__,
     {
+        "chained": ["ChainedTokenFetcher"],
         "command": ["CommandTokenFetcher"],
-        "http": ["BodyTokenFetcher", "HeaderTokenFetcher", "HttpTokenFetcher"],
+        "body": ["BodyTokenFetcher"],
+        "http": ["HeaderTokenFetcher", "HttpTokenFetcher"],
         "local": ["CallableTokenFetcher", "EnvTokenFetcher", "FileTokenFetcher", "StaticTokenFetcher"],
         "oauth2": [
+            "AuthorizationServer",
             "ClientCredentialsFetcher",
             "JwtBearerFetcher",
             "OAuth2Fetcher",
             "PasswordFetcher",
             "RefreshTokenFetcher",
+            "SignedJwtFetcher",
             "TokenExchangeFetcher",
-            "introspect",
-            "revoke",
         ],
+        "options": ["TransportOptions"],
         "stored": ["StoredTokenFetcher"],
     },
 )

@@ -5,11 +5,13 @@ Those exceptions keep the request and may quote a header, so only their type and
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import (
@@ -22,9 +24,10 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from tokenkit.errors import AuthenticationError, MalformedResponseError, TransportError
+from tokenkit._net.urls import is_metadata_host
+from tokenkit.errors import AuthenticationError, MalformedResponseError, SourceUnavailableError, TransportError
 
-__all__ = ["Failure", "describe"]
+__all__ = ["Failure", "describe", "wrong_setting"]
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 _UNREACHED = (NewConnectionError, NameResolutionError, ConnectTimeoutError, requests.exceptions.ConnectTimeout)
@@ -39,13 +42,17 @@ class Failure:
         kind: 'connect': nothing reached the server. 'read': something may have. 'tls', 'request', 'late' and 'size':
             another try would not help.
         message: What happened, without a secret.
+        is_elsewhere: Whether the host is one that only machines of a cloud have.
     """
 
     kind: Literal["connect", "read", "tls", "request", "late", "size"]
     message: str
+    is_elsewhere: bool = False
 
     def error(self, step_name: str | None) -> AuthenticationError:
         """Return the error to raise for it."""
+        if self.kind == "connect" and self.is_elsewhere:
+            return SourceUnavailableError(self.message, step_name=step_name, transient=True)
         if self.kind == "size":
             return MalformedResponseError(self.message, step_name=step_name)
         return TransportError(self.message, step_name=step_name, transient=self.kind != "request")
@@ -60,6 +67,11 @@ def describe(error: BaseException, host: str, outer: BaseException | None = None
         outer: What was being handled before the request was sent: Python chains it to *error*, but it tells of
             something else.
     """
+    failure = _described(error, host, outer)
+    return replace(failure, is_elsewhere=True) if is_metadata_host(urlsplit(f"//{host}").hostname or "") else failure
+
+
+def _described(error: BaseException, host: str, outer: BaseException | None) -> Failure:
     chain = list(_unwrapped(error, outer))
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
@@ -83,6 +95,27 @@ def describe(error: BaseException, host: str, outer: BaseException | None = None
     if _any(chain, ReadTimeoutError, requests.exceptions.ReadTimeout, TimeoutError):
         return Failure("read", f"time-out: {host} gave no complete answer in time")
     return _other(error, host)
+
+
+def wrong_setting(error: BaseException, options: Mapping[str, Any]) -> str | None:
+    """Return what to look at where *error* comes of a request that no server could have answered; else None.
+
+    Args:
+        error: What was raised.
+        options: ``verify``, ``cert`` and ``proxies``, as requests takes them.
+    """
+    if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
+        return "a SOCKS proxy needs the package PySocks: pip install requests[socks]"
+    if type(error) is not OSError and not isinstance(error, requests.exceptions.SSLError):
+        return None
+    cert = options["cert"]
+    named = [("verify", options["verify"]), *(("cert", one) for one in (cert if isinstance(cert, tuple) else [cert]))]
+    if options["verify"] is True:
+        named += [(name, os.environ.get(name)) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    for name, path in named:
+        if isinstance(path, str) and path and not os.access(path, os.R_OK):
+            return f"{name} is {path!r}, and there is no such file or directory that can be read"
+    return None
 
 
 def _other(error: BaseException, host: str) -> Failure:

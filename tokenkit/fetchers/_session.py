@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Any, final
@@ -19,19 +20,43 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 
 from tokenkit._net.connections import TimedAdapter, TimedConnection, TimedSocket
+from tokenkit.errors import ConfigurationError
 
-__all__ = ["NO_AUTH", "NoAuth", "new_session"]
+__all__ = ["auth_for", "new_session"]
 
 
 @final
-class NoAuth(AuthBase):
+class _NoAuth(AuthBase):
     """Sends a request as it is. Given as ``auth=``, it keeps requests from looking into ``.netrc``."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
-NO_AUTH = NoAuth()
+_NO_AUTH = _NoAuth()
+
+
+def auth_for(session: requests.Session | None, headers: Mapping[str, str]) -> Any:
+    """Return the ``auth=`` of a token request: that of the user's *session*, or one that adds nothing.
+
+    One of ours on that session asks for the very token that is being fetched, so it does not count.
+
+    Args:
+        session: The user's; None: one of ours is used.
+        headers: What the request has already.
+
+    Raises:
+        ConfigurationError: Both would set the same header.
+    """
+    auth = None if session is None else getattr(session, "auth", None)
+    if auth is None or hasattr(auth, "manager") or hasattr(auth, "_manager"):
+        return _NO_AUTH
+    if any(name.lower() == "authorization" for name in headers):
+        raise ConfigurationError(
+            "session.auth and the fetcher would both set the header Authorization; leave one of them out: an OAuth 2.0"
+            " fetcher does not set it with client_auth='client_secret_post' or 'none'"
+        )
+    return auth
 
 
 class _HeadReader(io.BufferedReader):

@@ -11,7 +11,6 @@ import queue
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from typing import Any, final
@@ -24,16 +23,18 @@ from urllib3.util import Retry
 from tokenkit._checks import check_fields, is_seconds
 from tokenkit._net.deadline import deadline
 from tokenkit._net.retries import checked_retries
-from tokenkit._net.urls import host_of
+from tokenkit._net.urls import host_of, is_here
 from tokenkit._per_process import PerProcess
+from tokenkit._secrecy.files import at_home
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_seconds
-from tokenkit.fetchers._failures import Failure, describe
-from tokenkit.fetchers._session import NO_AUTH, new_session
+from tokenkit.fetchers._failures import Failure, describe, wrong_setting
+from tokenkit.fetchers._request import TokenRequest
+from tokenkit.fetchers._session import auth_for, new_session
 
-__all__ = ["Timeout", "TokenRequest", "Transport"]
+__all__ = ["Timeout", "Transport"]
 
 Timeout = float | tuple[float, float]
 
@@ -42,40 +43,6 @@ _LONGEST = 1e6  # seconds; sockets do not take any number
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _clock = SystemClock()
 _random = random.SystemRandom()  # uWSGI would fork the state of any other into every worker
-
-
-@final
-@dataclass(frozen=True, repr=False)
-class TokenRequest:
-    """What to send. Its repr shows none of it.
-
-    Args:
-        method: The HTTP method.
-        url: Where to.
-        headers: Header fields.
-        data: The parameters; a sequence as a value repeats its name.
-        content_type: 'form' or 'json'. GET and HEAD send the parameters in the query.
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    content_type: str = "form"
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be sent again once it may have arrived: not with a refresh token (RFC 9700 4.14.2)."""
-        return not self.data.get("refresh_token")
-
-    def parts(self) -> dict[str, Any]:
-        """Return the arguments that ``Session.request`` takes for it."""
-        headers = {"Accept": "application/json", **self.headers}
-        parts: dict[str, Any] = {"method": self.method, "url": self.url, "headers": headers}
-        if self.data:
-            in_body = "json" if self.content_type == "json" else "data"
-            parts["params" if self.method in ("GET", "HEAD") else in_body] = self.data
-        return parts
 
 
 @final
@@ -140,7 +107,11 @@ class Transport:
         if session is not None and verify is True:
             # Our default does not switch on what the user switched off.
             verify = True if session.verify is None else session.verify
-        self._options: dict[str, Any] = {"verify": verify, "cert": cert, "proxies": dict(proxies) if proxies else None}
+        self._options: dict[str, Any] = {
+            "verify": at_home(verify),
+            "cert": tuple(map(at_home, cert)) if isinstance(cert, tuple) else at_home(cert),
+            "proxies": dict(proxies) if proxies else None,
+        }
         self._session = session
         self._own: PerProcess[requests.Session] = PerProcess(new_session)
 
@@ -203,16 +174,35 @@ class Transport:
                 deadline(limit),
                 session.request(
                     **request.parts(),
-                    **self._options,
+                    **self._options_for(request.url),
                     timeout=(min(self._connect, left), min(self._read, left)),
-                    auth=NO_AUTH,
+                    auth=auth_for(self._session, request.headers),
                     allow_redirects=False,
                     stream=True,
                 ) as response,
             ):
                 return _whole(response, limit, sent_at, in_time=self._session is None)
+        except ConfigurationError:
+            raise
         except (OSError, HTTPError, ValueError) as error:  # requests' own errors are OSErrors
-            return describe(error, host_of(request.url), outer)
+            refused = error.response if isinstance(error, requests.HTTPError) else None
+            wrong = wrong_setting(error, self._options) if refused is None else None
+            if refused is None and wrong is None:
+                return describe(error, host_of(request.url), outer)
+        if refused is None:
+            raise ConfigurationError(wrong or "")
+        # A session of the user's has a hook that calls raise_for_status(): the answer itself says more.
+        with deadline(limit), refused:
+            try:
+                return _whole(refused, limit, sent_at, in_time=False)
+            except (OSError, HTTPError, ValueError) as error:
+                return describe(error, host_of(request.url), outer)
+
+    def _options_for(self, url: str) -> dict[str, Any]:
+        """Return the options for *url*: what stays on this machine goes through no proxy of the environment."""
+        if self._session is not None or self._options["proxies"] or not is_here(url):
+            return self._options
+        return {**self._options, "proxies": {"http": None, "https": None, "all": None}}
 
     def _pause(self, policy: Retry, outcome: requests.Response | Failure, end: float) -> bool:
         """Wait before the next try; False where that would take too long, for the caller to schedule."""
@@ -261,6 +251,7 @@ def _whole(response: requests.Response, limit: float, sent_at: datetime, *, in_t
     copy = Answer(sent_at)
     copy.status_code, copy.reason, copy.headers = response.status_code, response.reason, response.headers
     copy.encoding, copy.url = response.encoding, response.url.partition("?")[0]
+    copy.cookies, copy.elapsed = response.cookies, response.elapsed
     copy.raw = BytesIO(bytes(body))
     return copy
 

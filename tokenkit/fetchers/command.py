@@ -14,12 +14,13 @@ from datetime import timedelta
 from typing import Any, ClassVar, final
 
 from tokenkit._checks import check_step, seconds
+from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.references import from_context, given
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, SourceUnavailableError
 from tokenkit.fetchers._answers import at_path
 from tokenkit.tokens import Token
 
@@ -50,7 +51,7 @@ _clock = SystemClock()
 @final
 @dataclass(eq=False, repr=False)
 class CommandTokenFetcher(SecretKeeper, TokenFetcher):
-    """Runs a program whose standard output is a token, or a JSON object with one.
+    """Runs a program whose standard output is a token, or JSON with one.
 
     No shell is involved. The program gets no standard input, and its standard error is this process's, as with
     kubectl. When its time is over, or its output is too long, it is killed with all that it started. Known are the
@@ -67,8 +68,10 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         env: Further environment variables, or a function that returns them, called with the context if it takes one.
             None: none.
         cwd: Where to run it; None: here.
-        token_field: Where in the JSON the token is, as a dotted path; None: where the programs above have it.
+        token_field: Where in the JSON the token is, as a dotted path; the output must then be JSON that has it. None:
+            where the programs above have it; a JSON string is a token, too, and so is any other output of one word.
         expiry_field: Where the expiry is, epoch seconds or ISO 8601 with an offset; None: likewise.
+        expires_in_field: Where the lifetime in seconds is, such as Vault's 'auth.lease_duration'. None: ``expires_in``.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -84,6 +87,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
     cwd: str | os.PathLike[str] | None = None
     token_field: str | None = None
     expiry_field: str | None = None
+    expires_in_field: str | None = None
 
     secret_arguments: ClassVar[tuple[str, ...]] = ("env",)
     _opened: ClassVar[tuple[str, ...]] = ("_own",)
@@ -111,15 +115,11 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         """Run the program.
 
         Raises:
+            SourceUnavailableError: There is no such program.
             AuthenticationError: It cannot be run, failed, or took too long.
             MalformedResponseError: Its output is no token, or longer than 1 MiB.
         """
-        try:
-            return self._token(given(context))
-        except AuthenticationError as error:
-            failure = own_copy(error)  # without the frames that hold the environment and the output
-        failure.step_name = self.name
-        raise failure
+        return without_frames(lambda: self._token(given(context)), step_name=self.name)
 
     def _token(self, context: FetchContext) -> Token:
         limit = self.timeout if context.timeout is None else min(self.timeout, context.timeout)
@@ -139,9 +139,10 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
+            kind = SourceUnavailableError if isinstance(error, FileNotFoundError) else AuthenticationError
         else:
             return self._finish(process, end)
-        raise AuthenticationError(f"{self.argv[0]} cannot be run: {reason}", step_name=self.name)
+        raise kind(f"{self.argv[0]} cannot be run: {reason}", step_name=self.name)
 
     def _finish(self, process: subprocess.Popen[bytes], end: float) -> bytes:
         try:
@@ -167,24 +168,41 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         text = output.decode("utf-8", "replace").strip()
         if not text:
             raise MalformedResponseError(f"{self.argv[0]} wrote nothing", transient=True)
-        if not text.startswith("{"):
-            return {"access_token": text}
-        try:
-            answer = json.loads(text)
-        except (ValueError, RecursionError):
-            answer = None  # raised below: a JSONDecodeError keeps the output
-        if answer is None:
-            raise MalformedResponseError(f"{self.argv[0]} wrote something like JSON that is none")
+        answer = _json(text)
+        if not isinstance(answer, (dict, list)) and not self.token_field:
+            return {"access_token": self._word(text, answer)}
+        if not isinstance(answer, (dict, list)):
+            raise MalformedResponseError(f"{self.argv[0]} wrote no JSON, and token_field says where in it the token is")
         token = _first(answer, (self.token_field,) if self.token_field else _TOKEN_FIELDS)
         if token is None:
             raise MalformedResponseError(f"there is no token in what {self.argv[0]} wrote")
-        fields = {"access_token": token, "token_type": answer.get("token_type") or answer.get("tokenType")}
-        fields["expires_in"] = None if self.expiry_field else answer.get("expires_in")
+        named = answer if isinstance(answer, dict) else {}
+        fields = {"access_token": token, "token_type": named.get("token_type") or named.get("tokenType")}
+        seconds = named.get("expires_in") if self.expires_in_field is None else at_path(answer, self.expires_in_field)
+        fields["expires_in"] = None if self.expiry_field else seconds
         fields["expires_at"] = _first(answer, (self.expiry_field,) if self.expiry_field else _EXPIRY_FIELDS)
         return fields
 
+    def _word(self, text: str, answer: Any) -> str:
+        """Return the token that the output is, where it is no JSON object."""
+        if isinstance(answer, str) and answer:
+            return answer
+        looks_like_more = text[0] in "{[<" or text.endswith(":") or len(text.split()) != 1
+        if answer is not None or text == "null" or looks_like_more:
+            raise MalformedResponseError(
+                f"{self.argv[0]} wrote something that is neither a token, one word alone, nor JSON that has one"
+            )
+        return text
 
-def _first(answer: Mapping[str, Any], paths: Sequence[str]) -> Any:
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # not to be chained: a JSONDecodeError keeps the output
+        return None
+
+
+def _first(answer: Any, paths: Sequence[str]) -> Any:
     found = (at_path(answer, path) for path in paths)
     return next((one for one in found if one not in (None, "")), None)
 

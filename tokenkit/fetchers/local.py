@@ -1,26 +1,25 @@
 """Fetchers that ask no network: a token at hand, a function, an environment variable, a file.
 
-The other local sources, a program and a storage, have modules of their own and are importable from here too.
+The other local sources, a program and a storage, have modules of their own.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from tokenkit._checks import check_step, seconds
-from tokenkit._secrecy.files import read_secret
+from tokenkit._secrecy.causes import without_frames
+from tokenkit._secrecy.files import at_home, read_secret
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.references import SecretReference, from_context, given
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, own_copy
-from tokenkit.fetchers.command import CommandTokenFetcher as CommandTokenFetcher
-from tokenkit.fetchers.stored import StoredTokenFetcher as StoredTokenFetcher
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, SourceUnavailableError
 from tokenkit.tokens import Token
 
 __all__ = [
@@ -29,6 +28,9 @@ __all__ = [
     "FileTokenFetcher",
     "StaticTokenFetcher",
 ]
+
+
+_Answer = Token | str | Mapping[str, Any]
 
 
 @final
@@ -92,9 +94,12 @@ class StaticTokenFetcher(SecretKeeper, TokenFetcher):
 class CallableTokenFetcher(TokenFetcher):
     """Returns what a function returns. It is safe from any thread if the function is.
 
+        CallableTokenFetcher(lambda: Token.of(client.login(), expires_in=3600))
+
     Args:
-        function: Returns a :class:`Token`; called with the :class:`FetchContext` if it takes one. What it raises goes
-            on as it is.
+        function: Returns a :class:`Token`, an access token as a string (where it is a JWT, its ``exp`` claim says when
+            it expires), or a mapping with the fields of a token endpoint's answer. Called with the
+            :class:`FetchContext` if it takes one. What it raises goes on.
         name: The step's name.
         depends_on: The names of the steps whose tokens the function reads from its context.
         ttl: A lifetime that overrides the token's; None: the token's own.
@@ -103,7 +108,7 @@ class CallableTokenFetcher(TokenFetcher):
         ConfigurationError: An argument is wrong.
     """
 
-    function: Callable[[FetchContext], Token] | Callable[[], Token]
+    function: Callable[[FetchContext], _Answer] | Callable[[], _Answer]
     _: KW_ONLY
     name: str = "callable"
     depends_on: Sequence[str] = ()
@@ -112,7 +117,9 @@ class CallableTokenFetcher(TokenFetcher):
     def __post_init__(self) -> None:
         self.depends_on = check_step(self.name, self.depends_on, self.ttl)
         if not callable(self.function):
-            raise ConfigurationError("function must be callable")
+            raise ConfigurationError(
+                f"function must be a function, not {type(self.function).__name__}{_hint(self.function)}"
+            )
 
     def __repr__(self) -> str:
         return f"<CallableTokenFetcher {self.name!r}>"
@@ -121,15 +128,20 @@ class CallableTokenFetcher(TokenFetcher):
         """Call the function.
 
         Raises:
-            MalformedResponseError: It returned something else than a token.
+            MalformedResponseError: It returned something else, or what is no token.
         """
         known = given(context)
-        token: object = from_context(self.function, known)
-        if not isinstance(token, Token):
-            kind = type(token).__name__
-            del token  # it may be a bare access token, which the traceback's variables are not to show
-            raise MalformedResponseError(f"the function returned {kind}, not a Token", step_name=self.name)
-        return token.with_ttl(self.ttl, known.now())
+        return without_frames(lambda: self._read(from_context(self.function, known), known.now()), step_name=self.name)
+
+    def _read(self, answer: object, now: datetime) -> Token:
+        if isinstance(answer, Token):
+            return answer.with_ttl(self.ttl, now)
+        fields = {"access_token": answer} if isinstance(answer, str) else answer
+        if isinstance(fields, Mapping):
+            return Token.from_response(fields, now=now, ttl=self.ttl)
+        raise MalformedResponseError(
+            f"the function returned {type(answer).__name__}, and no Token, string or mapping with an access_token"
+        )
 
 
 @final
@@ -172,16 +184,16 @@ class EnvTokenFetcher(TokenFetcher):
         """Read the variable.
 
         Raises:
-            AuthenticationError: It is not set, or empty.
+            SourceUnavailableError: It is not set, or empty.
             MalformedResponseError: What it holds is no token, or an expired one.
         """
-        return _without_frames(lambda: self._read(given(context).now()))
+        return without_frames(lambda: self._read(given(context).now()))
 
     def _read(self, now: datetime) -> Token:
         text = os.environ.get(self.variable, "").strip()
         if not text:
             message = f"the environment variable {self.variable} is not set, or empty"
-            raise AuthenticationError(message, step_name=self.name)
+            raise SourceUnavailableError(message, step_name=self.name)
         return _token(text, now, ttl=self.ttl, step_name=self.name)
 
 
@@ -216,6 +228,7 @@ class FileTokenFetcher(TokenFetcher):
         self.depends_on = check_step(self.name, self.depends_on, self.ttl)
         if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
             raise ConfigurationError("path must be a path")
+        self.path = at_home(self.path)
         self.reread = seconds("reread", self.reread, zero=False, infinite=False)
 
     def __repr__(self) -> str:
@@ -231,10 +244,11 @@ class FileTokenFetcher(TokenFetcher):
         """Read the file.
 
         Raises:
-            AuthenticationError: There is no token in it; it may come yet (``transient``).
+            SourceUnavailableError: There is no such file; it may come yet (``transient``).
+            AuthenticationError: It is empty or cannot be read, which may pass, too.
             MalformedResponseError: What it holds is no token, or one that expired and may be replaced yet.
         """
-        return _without_frames(lambda: self._read(given(context).now()))
+        return without_frames(lambda: self._read(given(context).now()))
 
     def _read(self, now: datetime) -> Token:
         text = read_secret(self.path, step_name=self.name)
@@ -250,10 +264,7 @@ def _token(text: str, now: datetime, *, ttl: timedelta | None, step_name: str, t
         raise
 
 
-def _without_frames(read: Callable[[], Token]) -> Token:
-    """Return what *read* returns; what it raises comes without the frames whose variables hold the token."""
-    try:
-        return read()
-    except AuthenticationError as error:
-        failure = own_copy(error)
-    raise failure
+def _hint(value: object) -> str:
+    if isinstance(value, (Token, str)):
+        return "; a token at hand is a StaticTokenFetcher's"
+    return "; a fetcher or provider is given to the manager itself" if hasattr(value, "cache_key") else ""

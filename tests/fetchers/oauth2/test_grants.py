@@ -15,7 +15,6 @@ from support import needs
 
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import (
-    AuthenticationError,
     ConfigurationError,
     MalformedResponseError,
     SignInRequiredError,
@@ -23,14 +22,13 @@ from tokenkit.errors import (
     TransportError,
 )
 from tokenkit.fetchers import (
+    AuthorizationServer,
     ClientCredentialsFetcher,
     JwtBearerFetcher,
     OAuth2Fetcher,
     PasswordFetcher,
     RefreshTokenFetcher,
     TokenExchangeFetcher,
-    introspect,
-    revoke,
 )
 from tokenkit.testing import LocalIdP
 from tokenkit.tokens import Token
@@ -303,12 +301,25 @@ def test_every_try_has_an_assertion_of_its_own(idp: LocalIdP, keys: dict[str, An
     assert 2 == idp.count("token")
 
 
-@pytest.mark.parametrize("key", ["canary-no-key", b"\x00canary"])
-def test_a_key_that_cannot_sign_is_not_quoted(idp: LocalIdP, key: Any) -> None:
-    """The error names the argument and nothing of its value."""
+BROKEN_PEM = "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("/etc/canary.pem", "must be the text of a PEM file"),
+        (b"\x00canary", "must be the text of a PEM file"),
+        ("-----BEGIN PUBLIC KEY-----canary-----END PUBLIC KEY-----", "must be a private key"),
+        (BROKEN_PEM, "cannot be read"),
+        (lambda: None, "not NoneType"),
+        (lambda: {"kty": "canary"}, "not dict"),
+    ],
+)
+def test_a_key_that_cannot_sign_is_not_quoted(idp: LocalIdP, key: Any, problem: str) -> None:
+    """The error names the argument and what is wrong, and nothing of its value."""
     needs.module("jwt")
     source = client(idp, client_secret=None, client_auth="private_key_jwt", client_key=key)
-    with pytest.raises(ConfigurationError, match="client_key cannot sign") as caught:
+    with pytest.raises(ConfigurationError, match=f"client_key.*{problem}") as caught:
         source.fetch()
     assert "canary" not in repr(caught.value)
     assert caught.value.__context__ is None
@@ -654,8 +665,8 @@ def test_openid_connect_metadata_do_as_well(idp: LocalIdP) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"issuer": "https://other.example"}, "not those of the issuer"),
-        ({"issuer": None}, "not those of the issuer"),
+        ({"issuer": "https://other.example"}, "is of the issuer https://other.example.*token_url="),
+        ({"issuer": None}, "no issuer that it names"),
         ({"token_endpoint": None}, "token_endpoint must be an absolute"),
         ({"token_endpoint": "http://example.com/token"}, "in the clear"),
     ],
@@ -672,10 +683,30 @@ def test_metadata_that_cannot_be_trusted_are_refused(idp: LocalIdP, change: dict
 def test_failing_metadata_are_asked_for_again_later(idp: LocalIdP) -> None:
     """A failure is not kept."""
     source = client(idp, token_url=None, issuer=idp.issuer, retries=0)
-    idp.fail("metadata", status=503)
-    with pytest.raises(TokenEndpointError):
+    idp.fail("metadata", status=503, times=3)
+    with pytest.raises(MalformedResponseError, match="status 503") as caught:
         source.fetch()
+    assert caught.value.transient
     assert idp.is_active(source.fetch())
+
+
+def test_another_page_is_read_where_one_is_broken(idp: LocalIdP) -> None:
+    """A gateway that answers 500 for an unknown page, or another tenant's metadata, is no end."""
+    for broken in ({"status": 500}, {"status": 200, "body": {"issuer": "https://other.example"}}):
+        idp.fail("metadata", **broken)
+        assert idp.is_active(client(idp, token_url=None, issuer=idp.issuer, retries=0).fetch())
+
+
+@responses.activate
+def test_metadata_are_read_again_when_an_endpoint_is_gone() -> None:
+    """A server that has moved its token endpoint says where it is now."""
+    page = "https://idp.example/.well-known/oauth-authorization-server"
+    for url in ("https://idp.example/old", "https://idp.example/new"):
+        responses.get(page, json={"issuer": "https://idp.example", "token_endpoint": url})
+    responses.post("https://idp.example/old", status=404)
+    responses.post("https://idp.example/new", json={"access_token": "moved"})
+    source = ClientCredentialsFetcher(issuer="https://idp.example", client_id="c", client_secret="s")
+    assert "moved" == source.fetch().access_token
 
 
 @pytest.mark.parametrize("path", ["", "/tenant"])
@@ -683,9 +714,10 @@ def test_an_issuer_with_a_path_has_its_pages_elsewhere(path: str) -> None:
     """RFC 8414 puts its part between host and path, OpenID Connect behind."""
     from tokenkit.fetchers.oauth2._discovery import _well_known
 
-    oauth, openid = _well_known(f"https://idp.example{path}")
+    oauth, openid, *okta = _well_known(f"https://idp.example{path}")
     assert f"https://idp.example/.well-known/oauth-authorization-server{path}" == oauth
     assert f"https://idp.example{path}/.well-known/openid-configuration" == openid
+    assert ([f"https://idp.example{path}/.well-known/oauth-authorization-server"] if path else []) == okta
 
 
 def test_a_fetcher_revokes_its_token(idp: LocalIdP) -> None:
@@ -739,9 +771,10 @@ def test_tokens_from_elsewhere_are_introspected_and_revoked(idp: LocalIdP) -> No
     """The functions need no fetcher, only a client."""
     token = client(idp).fetch()
     who = {"client_id": "client", "client_secret": "secret", "issuer": idp.issuer}
-    assert introspect(token, **who)["active"] is True
-    revoke(token.access_token, **who)
-    assert introspect(token, **who)["active"] is False
+    with AuthorizationServer(**who) as server:
+        assert server.introspect(token)["active"] is True
+        server.revoke(token.access_token)
+        assert server.introspect(token)["active"] is False
 
 
 def test_an_introspection_that_says_nothing_is_malformed(idp: LocalIdP) -> None:
@@ -801,7 +834,7 @@ def test_a_wrong_argument_is_found_before_any_network(change: dict[str, Any], pr
         (RefreshTokenFetcher, {"refresh_token": ""}),
         (JwtBearerFetcher, {}),
         (JwtBearerFetcher, {"assertion": "a", "key": "k"}),
-        (JwtBearerFetcher, {"key": "k"}),
+        (JwtBearerFetcher, {"key": "k", "client_id": None, "client_secret": None}),
         (JwtBearerFetcher, {"token_url": None, "issuer": "i", "assertion": "a"}),
         (JwtBearerFetcher, {"assertion": "a", "assertion_lifetime": 0}),
         (JwtBearerFetcher, {"assertion": "a", "assertion_lifetime": float("inf")}),
@@ -832,7 +865,7 @@ def test_plain_http_is_for_this_machine(host: str) -> None:
 def test_a_token_to_be_sent_must_be_there(missing: Any) -> None:
     """A function that has none is an error before the request."""
     source = TokenExchangeFetcher(token_url="http://127.0.0.1:1/", subject_token=lambda: missing)
-    with pytest.raises(AuthenticationError, match="missing"):
+    with pytest.raises(ConfigurationError, match="subject_token is missing"):
         source.fetch()
 
 
@@ -851,7 +884,7 @@ def test_both_pages_of_metadata_take_no_longer_than_one() -> None:
     responses.add_callback("GET", f"{issuer}/.well-known/oauth-authorization-server", dawdle)
     responses.get(f"{issuer}/.well-known/openid-configuration", status=404)
     source = ClientCredentialsFetcher(issuer=issuer, client_id="client", client_secret="secret")
-    with pytest.raises(TokenEndpointError):
+    with pytest.raises(MalformedResponseError):
         source.fetch(FetchContext(timeout=30))
     first, second = (call.request.req_kwargs["timeout"][1] for call in responses.calls)
     assert second < first - 0.09
@@ -865,39 +898,35 @@ def audience(idp: LocalIdP, endpoint: Any) -> str:
     return str(json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"])
 
 
-def test_an_assertion_is_for_the_token_endpoint_that_was_discovered(idp: LocalIdP) -> None:
-    """Whichever endpoint it is shown at, as RFC 7523 section 3 has it."""
+def test_an_assertion_is_for_the_issuer_where_one_is_given(idp: LocalIdP) -> None:
+    """Whichever endpoint it is shown at; one for a URL could be used by whoever runs another endpoint."""
     needs.module("jwt")
     idp.add_client("signing", "s" * 32)
     source = ClientCredentialsFetcher(issuer=idp.issuer, **SIGNING)
     token = source.fetch()
     assert source.introspect(token)["active"] is True
     source.revoke(token)
-    assert introspect(token, issuer=idp.issuer, **SIGNING)["active"] is False
-    assert (idp.token_url, idp.token_url) == (audience(idp, "introspect"), audience(idp, "revoke"))
+    with AuthorizationServer(issuer=idp.issuer, **SIGNING) as server:
+        assert server.introspect(token)["active"] is False
+    assert [idp.issuer] * 3 == [audience(idp, endpoint) for endpoint in ("token", "introspect", "revoke")]
 
 
-def test_an_assertion_is_for_where_it_is_shown_if_there_is_no_token_endpoint(idp: LocalIdP) -> None:
-    """There is nothing better to name."""
+def test_an_assertion_is_for_the_token_endpoint_else(idp: LocalIdP) -> None:
+    """Or for where it is shown, if there is none."""
     needs.module("jwt")
-    idp.fail("metadata", status=200, body={"issuer": idp.issuer, "introspection_endpoint": idp.introspect_url})
+    idp.add_client("signing", "s" * 32)
+    AuthorizationServer(token_url=idp.token_url, introspection_url=idp.introspect_url, **SIGNING).introspect("x")
+    assert idp.token_url == audience(idp, "introspect")
     with pytest.raises(TokenEndpointError):
-        introspect("x", issuer=idp.issuer, **SIGNING)
+        AuthorizationServer(introspection_url=idp.introspect_url, **SIGNING).introspect("x")
     assert idp.introspect_url == audience(idp, "introspect")
-
-
-def test_a_token_endpoint_that_cannot_be_asked_for_now_is_no_reason_to_name_another(idp: LocalIdP) -> None:
-    """The server would refuse the client, which is final, while this may pass."""
-    needs.module("jwt")
-    idp.fail("metadata", status=503)
-    with pytest.raises(TokenEndpointError) as caught:
-        revoke("x", issuer=idp.issuer, revocation_url=idp.revoke_url, retries=0, **SIGNING)
-    assert (503, 0) == (caught.value.status, idp.count("revoke"))
 
 
 def test_metadata_are_not_read_for_a_client_that_shows_its_secret(idp: LocalIdP) -> None:
     """It need not say whom that is for."""
-    revoke("x", client_id="client", client_secret="secret", issuer=idp.issuer, revocation_url=idp.revoke_url)
+    AuthorizationServer(
+        client_id="client", client_secret="secret", issuer=idp.issuer, revocation_url=idp.revoke_url
+    ).revoke("x")
     assert 0 == idp.count("metadata")
 
 
@@ -922,6 +951,6 @@ def test_a_key_of_an_unknown_kind_is_not_quoted(keys: dict[str, Any], algorithm:
     key = "\n".join([lines[0], base64.b64encode(unknown).decode(), lines[2]])
     options = {"client_auth": "private_key_jwt", "client_key": key, "client_algorithm": algorithm}
     source = ClientCredentialsFetcher(token_url="https://127.0.0.1:1/", client_id="c", **options)
-    with pytest.raises(ConfigurationError, match="client_key cannot sign") as caught:
+    with pytest.raises(ConfigurationError, match="client_key cannot be read") as caught:
         source.fetch()
     assert caught.value.__context__ is None

@@ -14,8 +14,9 @@ __all__, __getattr__, __dir__ = lazily(
             "PasswordFetcher",
             "TokenExchangeFetcher",
         ],
-        "introspection": ["introspect", "revoke"],
         "refresh_token": ["RefreshTokenFetcher"],
+        "server": ["AuthorizationServer", "OAuth2Client"],
         "sign_in": ["SignInFlow", "SignInPrompt", "SignedInFetcher"],
+        "signed": ["SignedJwtFetcher"],
     },
 )

@@ -7,22 +7,24 @@ from tokenkit.fetchers.oauth2.grants import (
     PasswordFetcher,
     TokenExchangeFetcher,
 )
-from tokenkit.fetchers.oauth2.introspection import introspect, revoke
 from tokenkit.fetchers.oauth2.refresh_token import RefreshTokenFetcher
+from tokenkit.fetchers.oauth2.server import AuthorizationServer, OAuth2Client
 from tokenkit.fetchers.oauth2.sign_in import SignedInFetcher, SignInFlow, SignInPrompt
+from tokenkit.fetchers.oauth2.signed import SignedJwtFetcher
 
 __all__ = [
+    "AuthorizationServer",
     "BrowserSignIn",
     "ClientCredentialsFetcher",
     "DeviceSignIn",
     "JwtBearerFetcher",
+    "OAuth2Client",
     "OAuth2Fetcher",
     "PasswordFetcher",
     "RefreshTokenFetcher",
     "SignInFlow",
     "SignInPrompt",
     "SignedInFetcher",
+    "SignedJwtFetcher",
     "TokenExchangeFetcher",
-    "introspect",
-    "revoke",
 ]

@@ -8,12 +8,14 @@ from typing import Any, final
 import requests
 
 from tokenkit._net.urls import checked_url, host_of
+from tokenkit._secrecy.references import from_context
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._answers import json_object
-from tokenkit.fetchers._transport import TokenRequest, Transport
+from tokenkit.fetchers._request import TokenRequest
+from tokenkit.fetchers._transport import Transport
 from tokenkit.fetchers.oauth2._client_auth import ClientAuth
 from tokenkit.fetchers.oauth2._discovery import Discovery
 from tokenkit.tokens import Token
@@ -33,6 +35,8 @@ class OAuthClient:
         urls: The endpoints that are known, by the names of RFC 8414, such as 'token_endpoint'; None: unknown.
         issuer: Whose metadata tell the others; None: nobody's.
         allow_insecure: Whether ``http://`` may go beyond this machine.
+        headers: Further header fields of each request, or a function that returns them; None: none.
+        content_type: 'form' or 'json'.
 
     Raises:
         ConfigurationError: A URL is wrong.
@@ -46,8 +50,12 @@ class OAuthClient:
         urls: Mapping[str, str | None],
         issuer: str | None,
         allow_insecure: bool,
+        headers: Any = None,
+        content_type: str = "form",
     ) -> None:
         self._auth = auth
+        self._headers = headers
+        self._content_type = content_type
         self._transport = transport
         self._urls = {name: url for name, url in urls.items() if url is not None}
         for name, url in self._urls.items():
@@ -79,22 +87,59 @@ class OAuthClient:
         """
         end = None if context.timeout is None else _clock.monotonic() + context.timeout
         url = self._url(endpoint, step_name, context.timeout)
-        audience = url if endpoint == "token_endpoint" else self._audience(url, step_name, end)
+        try:
+            return self._post(url, endpoint, build, context, step_name, end)
+        except TokenEndpointError as error:
+            if not self._discovery or endpoint in self._urls or error.status not in (404, 410):
+                raise
+            gone = error
+        # The endpoint is gone, so it may have moved: the metadata are read again.
+        self._discovery.forget()
+        moved = self._url(endpoint, step_name, _left(end))
+        if moved == url:
+            raise gone
+        return self._post(moved, endpoint, build, context, step_name, end)
+
+    def _post(
+        self,
+        url: str,
+        endpoint: str,
+        build: Callable[[str], Mapping[str, Any]],
+        context: FetchContext,
+        step_name: str | None,
+        end: float | None,
+    ) -> tuple[requests.Response, Scrubber]:
+        # What an assertion is for where no issuer is known: the token endpoint (RFC 7523 section 3), if there is one.
+        audience = url if endpoint == "token_endpoint" else self._urls.get("token_endpoint", url)
 
         def request() -> TokenRequest:
-            headers, credentials = self._auth.apply(audience, context)
-            return TokenRequest("POST", url, headers, {**build(audience), **credentials})
+            credentials_in_head, credentials = self._auth.apply(audience, context)
+            headers = {**(from_context(self._headers, context) or {}), **credentials_in_head}
+            return TokenRequest("POST", url, headers, {**build(audience), **credentials}, self._content_type)
 
         return self._transport.exchange(request, step_name=step_name, timeout=_left(end), now=context.now)
 
     def revoke(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> None:
-        """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first."""
+        """Revoke *token* (RFC 7009); of a :class:`Token`, its refresh token first, and then the access token.
+
+        A server need not be able to revoke access tokens (RFC 7009 section 2.2.1): one whose refresh token is revoked
+        is as good as revoked. Where the refresh token cannot be revoked, the access token is tried all the same.
+        """
         end = None if context.timeout is None else _clock.monotonic() + context.timeout
         values = {"": token} if isinstance(token, str) else _values(token)
+        failures: list[AuthenticationError] = []
         for hint, value in values.items():
-            if value:
-                data = {"token": value, **({"token_type_hint": hint} if hint else {})}
+            if not value:
+                continue
+            data = {"token": value, **({"token_type_hint": hint} if hint else {})}
+            try:
                 self._post_form("revocation_endpoint", data, FetchContext(context, timeout=_left(end)), step_name)
+            except AuthenticationError as error:
+                unsupported = isinstance(error, TokenEndpointError) and error.error == "unsupported_token_type"
+                if not (unsupported and hint == "access_token" and values.get("refresh_token") and not failures):
+                    failures.append(error)
+        if failures:
+            raise failures[0]
 
     def introspect(self, token: Token | str, *, context: FetchContext, step_name: str | None = None) -> dict[str, Any]:
         """Return what the server says about *token* (RFC 7662)."""
@@ -130,17 +175,6 @@ class OAuthClient:
         if not self._discovery:
             raise ConfigurationError(f"{endpoint.replace('endpoint', 'url')} is not known; give it, or issuer=")
         return self._discovery.endpoint(endpoint, step_name=step_name, timeout=timeout)
-
-    def _audience(self, url: str, step_name: str | None, end: float | None) -> str:
-        """Return what an assertion shown at *url* is for: the token endpoint (RFC 7523 section 3), if there is one."""
-        known = self._urls.get("token_endpoint")
-        if known is None and self._discovery and self._auth.names_token_endpoint:
-            try:
-                return self._discovery.endpoint("token_endpoint", step_name=step_name, timeout=_left(end))
-            except AuthenticationError as error:
-                if error.transient:
-                    raise
-        return known or url
 
 
 def _left(end: float | None) -> float | None:

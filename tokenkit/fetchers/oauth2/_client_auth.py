@@ -1,24 +1,23 @@
-"""How a client proves who it is: RFC 6749 section 2.3.1, RFC 7523 section 2.2, RFC 8705 section 2."""
+"""How a client proves who it is: RFC 6749 section 2.3.1, RFC 7521 section 4.2, RFC 7523 section 2.2, RFC 8705."""
 
 from __future__ import annotations
 
 import base64
-import math
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 from urllib.parse import quote_plus
 
 from tokenkit._secrecy.references import from_context
-from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers._arguments import check_secrets, optional_text, text_of, token_text
+from tokenkit.fetchers.oauth2._jwt import check_key, signed_jwt
 
-__all__ = ["ClientAuth", "signed_jwt"]
+__all__ = ["ClientAuth"]
 
 _METHODS = (
     "client_secret_basic",
+    "client_secret_basic_raw",
     "client_secret_post",
     "client_secret_jwt",
     "private_key_jwt",
@@ -27,8 +26,6 @@ _METHODS = (
     "none",
 )
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_ASSERTION_LIFETIME = 60.0
-_clock = SystemClock()
 
 
 @final
@@ -40,10 +37,13 @@ class ClientAuth:
         method: One of the names of RFC 7591 section 2 and RFC 8705, such as 'client_secret_basic'.
         client_id: The client; None: none is named, which only some grants allow.
         client_secret: Its password.
+        assertion: A finished assertion in place of a secret or a key: a string, a path, or a function.
         key: Its private key, PEM, for 'private_key_jwt'.
         key_id: The key's identifier, sent as ``kid``.
+        key_password: What the key is encrypted with.
         algorithm: The signature algorithm; None: the usual one for the key.
-        audience: The assertion's ``aud``; None: the token endpoint.
+        headers: Further fields of the assertion's header.
+        audience: The assertion's ``aud``, such as the issuer; None: the token endpoint.
         has_cert: Whether there is a client certificate.
         anonymous: Whether the grant allows a client that is not named.
     """
@@ -51,10 +51,13 @@ class ClientAuth:
     method: str
     client_id: Any
     client_secret: Any
+    assertion: Any
     key: Any
-    key_id: str | None
-    algorithm: str | None
-    audience: str | None
+    key_id: Any
+    key_password: Any
+    algorithm: Any
+    headers: Any
+    audience: Any
     has_cert: bool
     anonymous: bool
 
@@ -63,14 +66,24 @@ class ClientAuth:
             raise ConfigurationError(f"client_auth must be one of {', '.join(_METHODS)}")
         if self._is_anonymous:
             return
-        if not self.client_id:
+        if self.client_id is None and self.assertion is None:
             raise ConfigurationError("client_id is missing")
-        if self.method.startswith("client_secret") and not self.client_secret:
-            raise ConfigurationError(
-                f"client_auth={self.method!r} needs client_secret=; a public client says client_auth='none'"
-            )
-        if self.method == "private_key_jwt" and not self.key:
-            raise ConfigurationError("client_auth='private_key_jwt' needs client_key=")
+        if self.client_id is not None:
+            check_secrets(client_id=self.client_id)
+        if self.assertion is not None:
+            if self.client_secret is not None or self.key is not None:
+                raise ConfigurationError("client_assertion= takes the place of client_secret= and client_key=")
+            return
+        if self.method.startswith("client_secret"):
+            if self.client_secret is None:
+                raise ConfigurationError(
+                    f"client_auth={self.method!r} needs client_secret=; a public client says client_auth='none'"
+                )
+            check_secrets(client_secret=self.client_secret)
+        if self.method == "private_key_jwt":
+            if not self.key:
+                raise ConfigurationError("client_auth='private_key_jwt' needs client_key=")
+            check_key("client_key", self.key)
         if self.method.endswith("tls_client_auth") and not self.has_cert:
             raise ConfigurationError(f"client_auth={self.method!r} needs cert=")
         if self.method == "none" and self.client_secret:
@@ -78,12 +91,8 @@ class ClientAuth:
 
     @property
     def _is_anonymous(self) -> bool:
-        return self.anonymous and not self.client_id and not self.client_secret and not self.key
-
-    @property
-    def names_token_endpoint(self) -> bool:
-        """Whether what it sends depends on where that is."""
-        return self.method.endswith("_jwt") and self.audience is None and not self._is_anonymous
+        named = (self.client_id, self.client_secret, self.key, self.assertion)
+        return self.anonymous and all(one is None for one in named)
 
     def apply(self, token_url: str, context: FetchContext) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the header fields and the parameters that authenticate one try; an assertion has a new ``jti``.
@@ -93,80 +102,37 @@ class ClientAuth:
         """
         if self._is_anonymous:
             return {}, {}
-        client_id = str(from_context(self.client_id, context))
-        secret = from_context(self.client_secret, context)
-        if self.method == "client_secret_basic":
-            pair = f"{quote_plus(client_id)}:{quote_plus(str(secret))}"
-            return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
-        if self.method == "client_secret_post":
-            return {}, {"client_id": client_id, "client_secret": secret}
+        client_id = optional_text("client_id", self.client_id, context)
+        named = {} if client_id is None else {"client_id": client_id}
+        if self.assertion is not None:
+            finished = token_text(self.assertion, context, step_name=None, argument="client_assertion")
+            return {}, {**named, **_shown(finished)}
         if self.method.endswith("_jwt"):
-            return {}, self._assertion(client_id, secret, token_url, context)
-        return {}, {"client_id": client_id}
+            # Not everybody reads the client off the assertion, as RFC 7521 section 4.2 has it.
+            return {}, {**named, **_shown(self._assertion(client_id or "", token_url, context))}
+        if not self.method.startswith("client_secret"):
+            return {}, named
+        secret = text_of("client_secret", self.client_secret, context)
+        if self.method == "client_secret_post":
+            return {}, {**named, "client_secret": secret}
+        encode = str if self.method == "client_secret_basic_raw" else quote_plus
+        pair = f"{encode(client_id or '')}:{encode(secret)}"
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
 
-    def _assertion(self, client_id: str, secret: Any, token_url: str, context: FetchContext) -> dict[str, Any]:
+    def _assertion(self, client_id: str, token_url: str, context: FetchContext) -> str:
         by_secret = self.method == "client_secret_jwt"
-        assertion = signed_jwt(
-            {"iss": client_id, "sub": client_id, "aud": self.audience or token_url},
-            key=secret if by_secret else from_context(self.key, context),
-            key_id=self.key_id,
-            algorithm=self.algorithm or ("HS256" if by_secret else None),
-            lifetime=_ASSERTION_LIFETIME,
+        algorithm = optional_text("client_algorithm", self.algorithm, context)
+        return signed_jwt(
+            {"iss": client_id, "sub": client_id, "aud": from_context(self.audience, context) or token_url},
+            key=text_of("client_secret", self.client_secret, context) if by_secret else from_context(self.key, context),
+            now=context.now(),
+            key_id=optional_text("client_key_id", self.key_id, context),
+            algorithm=algorithm or ("HS256" if by_secret else None),
+            password=from_context(self.key_password, context),
+            headers=from_context(self.headers, context),
             argument="client_secret" if by_secret else "client_key",
         )
-        # Not everybody reads the client off the assertion, as RFC 7521 section 4.2 has it.
-        return {"client_id": client_id, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
 
 
-def signed_jwt(
-    claims: Mapping[str, Any],
-    *,
-    key: str | bytes,
-    key_id: str | None,
-    algorithm: str | None,
-    lifetime: float,
-    argument: str,
-) -> str:
-    """Return a JWT with *claims*, the time and a ``jti`` of its own, signed.
-
-    Args:
-        claims: The claims that do not change from one try to the next; they win over the others.
-        key: A private key, PEM, or a shared secret.
-        key_id: The ``kid`` of the header, or None.
-        algorithm: None: RS256, ES256, ES384, ES512 or EdDSA, whichever fits the key.
-        lifetime: Seconds until ``exp``, rounded up.
-        argument: What to call the key in an error.
-
-    Raises:
-        ConfigurationError: The key cannot sign so, or the extra ``[crypto]`` is not installed.
-    """
-    now = int(_clock.time())
-    times = {"iat": now, "exp": now + math.ceil(lifetime), "jti": secrets.token_hex(16)}
-    header = {"kid": key_id} if key_id else None
-    try:
-        import jwt
-
-        return jwt.encode({**times, **claims}, key, _algorithm(algorithm, key), headers=header)
-    except ImportError:
-        problem = "a signed assertion needs the extra requests-tokenkit[crypto]"
-    except Exception as error:  # of two libraries, whose errors have no class in common
-        # Neither its text nor itself as a context: it may quote the key.
-        problem = f"{argument} cannot sign a JWT with this algorithm ({type(error).__name__})"
-    raise ConfigurationError(problem)
-
-
-def _algorithm(given: str | None, key: str | bytes) -> str:
-    if given and given.startswith("HS"):
-        return given
-    # Imported for a given one, too: without it PyJWT says only that it does not know RS256.
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    if given:
-        return given
-    loaded = load_pem_private_key(key.encode() if isinstance(key, str) else key, password=None)
-    if isinstance(loaded, rsa.RSAPrivateKey):
-        return "RS256"
-    if isinstance(loaded, ec.EllipticCurvePrivateKey):
-        return {384: "ES384", 521: "ES512"}.get(loaded.key_size, "ES256")
-    return "EdDSA"
+def _shown(assertion: str) -> dict[str, str]:
+    return {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}

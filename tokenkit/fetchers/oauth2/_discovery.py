@@ -6,10 +6,12 @@ from typing import Any, final
 from urllib.parse import urlsplit, urlunsplit
 
 from tokenkit._net.urls import checked_url
+from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._answers import json_object
-from tokenkit.fetchers._transport import TokenRequest, Transport
+from tokenkit.fetchers._request import TokenRequest
+from tokenkit.fetchers._transport import Transport
 
 __all__ = ["Discovery"]
 
@@ -68,23 +70,31 @@ class Discovery:
             metadata = self._metadata = self._read(step_name, timeout)
         return metadata
 
+    def forget(self) -> None:
+        """Read the metadata again at the next use."""
+        self._metadata = None
+
     def _read(self, step_name: str | None, timeout: float | None) -> dict[str, Any]:
-        oauth, openid = _well_known(self._issuer)
         end = None if timeout is None else _clock.monotonic() + timeout
-        try:
-            metadata = self._ask(oauth, step_name, timeout)
-        except (TokenEndpointError, MalformedResponseError) as error:
-            if error.transient:
-                raise
-            metadata = None  # no such page: asked elsewhere, outside this block
-        if metadata is None:
-            metadata = self._ask(openid, step_name, None if end is None else end - _clock.monotonic())
-        if metadata.get("issuer") != self._issuer:
+        problems, transient = [], False
+        for url in _well_known(self._issuer):
+            try:
+                metadata = self._ask(url, step_name, None if end is None else end - _clock.monotonic())
+            except (TokenEndpointError, MalformedResponseError) as error:
+                # No such page, or a broken one: the others may do. Where nobody answers, none will.
+                transient = transient or error.transient
+                problems.append(f"{url}: {error.message}")
+                continue
+            if metadata.get("issuer") == self._issuer:
+                return metadata
             # RFC 8414 section 3.3: not one character may differ, or a server could pass itself off as another.
-            raise MalformedResponseError(
-                f"the metadata are not those of the issuer {self._issuer}", step_name=step_name
-            )
-        return metadata
+            problems.append(f"{url} is of {_named(metadata)}")
+        raise MalformedResponseError(
+            f"no metadata of the issuer {self._issuer} are to be had: {'; '.join(problems)}; give issuer= to the letter"
+            " as the server names itself, or token_url= in its place",
+            step_name=step_name,
+            transient=transient,
+        )
 
     def _ask(self, url: str, step_name: str | None, timeout: float | None) -> dict[str, Any]:
         response, _scrubber = self._transport.exchange(
@@ -93,8 +103,15 @@ class Discovery:
         return json_object(response, step_name)
 
 
-def _well_known(issuer: str) -> tuple[str, str]:
+def _named(metadata: dict[str, Any]) -> str:
+    name = Scrubber().clean(metadata.get("issuer"))
+    return f"the issuer {name}" if name else "no issuer that it names"
+
+
+def _well_known(issuer: str) -> list[str]:
+    """Return where the metadata may be: by RFC 8414 section 3.1, by OpenID Connect Discovery, and as Okta has it."""
     parts = urlsplit(issuer)
     path = parts.path.rstrip("/")
-    inserted = urlunsplit(parts._replace(path=f"/.well-known/oauth-authorization-server{path}"))
-    return inserted, urlunsplit(parts._replace(path=f"{path}/.well-known/openid-configuration"))
+    oauth, openid = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
+    paths = [f"{oauth}{path}", f"{path}{openid}", f"{path}{oauth}"]
+    return list(dict.fromkeys(urlunsplit(parts._replace(path=one)) for one in paths))

@@ -8,36 +8,26 @@ from datetime import timedelta
 from typing import Any, ClassVar, overload
 
 import requests
-from urllib3.util import Retry
 
-from tokenkit._checks import check_fields, check_step, check_words
+from tokenkit._checks import check_fields, check_step, check_texts, check_words
+from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import cache_key, fingerprint_of, own_mark
-from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit._secrecy.references import from_context, given
 from tokenkit._secrecy.refresh_tokens import RefreshTokenMemory
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.contracts import FetchContext, TokenFetcher
-from tokenkit.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    MalformedResponseError,
-    TokenEndpointError,
-    TokenKitError,
-    own_copy,
-)
-from tokenkit.fetchers._answers import asked_at, json_object, refuse_error_object
+from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
+from tokenkit.fetchers._answers import answered_token, fields_of, json_object, plain_token, refuse_error_object
 from tokenkit.fetchers._arguments import scope_words, value_set
-from tokenkit.fetchers._transport import Timeout, Transport
-from tokenkit.fetchers.oauth2._client import OAuthClient
-from tokenkit.fetchers.oauth2._client_auth import ClientAuth
 from tokenkit.fetchers.oauth2._refresh_tokens import is_gone, kept, refresh_params, seconds_left
+from tokenkit.fetchers.oauth2.server import OAuth2Client
 from tokenkit.tokens import Token
 
 __all__ = ["OAuth2Fetcher"]
 
-_Text = str | Callable[..., str]
 _Texts = str | Sequence[str] | Callable[..., str | Sequence[str]]
 
+_BOUND_TYPES = frozenset({"mac", "pop", "dpop"})
 _RESERVED = frozenset({"grant_type", "client_id", "client_secret", "client_assertion", "scope", "refresh_token"})
 
 
@@ -58,7 +48,7 @@ class _CacheKey:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class OAuth2Fetcher(SecretKeeper, TokenFetcher):
+class OAuth2Fetcher(OAuth2Client, TokenFetcher):
     """The part of every OAuth 2.0 grant that is not the grant. All arguments are keywords.
 
     Use one of the subclasses, or write your own for another grant: set :attr:`grant`, define :meth:`_grant_params`,
@@ -77,19 +67,6 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     works.
 
     Args:
-        token_url: The token endpoint. None: the issuer's.
-        issuer: The authorization server's identifier, in place of *token_url*: its metadata (RFC 8414 or OpenID
-            Connect Discovery) are read once and tell the endpoints. None: *token_url* is given.
-        revocation_url: The revocation endpoint, for :meth:`revoke`. None: the issuer's.
-        introspection_url: The introspection endpoint, for :meth:`introspect`. None: the issuer's.
-        client_id: The client's identifier. None: no client is named, which only some grants allow.
-        client_secret: Its password. None: it has none.
-        client_auth: 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt' (both with
-            the extra ``[crypto]``), 'tls_client_auth' or 'self_signed_tls_client_auth' (with *cert*), or 'none'.
-        client_key: The private key, PEM, for 'private_key_jwt'. None: there is none.
-        client_key_id: Its ``kid``. None: none is sent.
-        client_algorithm: Its algorithm; None: the usual one for the key.
-        client_assertion_audience: The ``aud`` of the client's assertion; None: the token endpoint.
         scope: Scopes, as one string or a sequence. None: the server decides.
         audience: For whom the token is to be, or several. None: the server decides.
         resource: Resource indicators (RFC 8707), one or several. None: none is sent.
@@ -103,29 +80,16 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         name: The step's name.
         depends_on: The names of the steps whose tokens are read from the context.
         ttl: A lifetime that overrides the answer's; None believes the answer.
-        timeout: Seconds, more than 0, as for :class:`~tokenkit.fetchers.http.HttpTokenFetcher`; so the following.
-        verify: Whether to check certificates, or a path of trusted ones.
-        cert: A client certificate. None: none.
-        proxies: Proxies by scheme. None: those of the environment.
-        session: A session of yours to use. None: one of its own.
-        retries: Further tries after what may pass, or a policy. None: two; 0: none.
-        allow_insecure: Whether ``http://`` may go beyond this machine.
+        token_field: Where in the answer the token is, as a dotted path, such as 'id_token' or 'data.access_token'; the
+            other fields are looked for beside it.
+        token_type: The type of the token, whatever the answer says. None: what the answer says, where that is
+            'bearer'; ``mac``, ``pop`` and ``dpop`` are refused in any case.
+        default_lifetime: The lifetime where the answer tells none. None: for ever.
 
     Raises:
         ConfigurationError: An argument is wrong, or arguments do not go together.
     """
 
-    token_url: str | None = None
-    issuer: str | None = None
-    revocation_url: str | None = None
-    introspection_url: str | None = None
-    client_id: _Text | None = None
-    client_secret: _Text | None = None
-    client_auth: str = "client_secret_basic"
-    client_key: str | bytes | Callable[..., str | bytes] | None = None
-    client_key_id: str | None = None
-    client_algorithm: str | None = None
-    client_assertion_audience: str | None = None
     scope: _Texts | None = None
     audience: _Texts | None = None
     resource: _Texts | None = None
@@ -135,19 +99,13 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
     name: str = "oauth2"
     depends_on: Sequence[str] = ()
     ttl: timedelta | None = None
-    timeout: Timeout = (3.05, 30)
-    verify: bool | str = True
-    cert: str | tuple[str, str] | None = None
-    proxies: Mapping[str, str] | None = None
-    session: requests.Session | None = None
-    retries: int | Retry | None = None
-    allow_insecure: bool = False
+    token_field: str = "access_token"
+    token_type: str | None = None
+    default_lifetime: timedelta | None = None
 
     grant: ClassVar[str]
     """The ``grant_type``."""
-    secret_arguments: ClassVar[tuple[str, ...]] = ("client_secret", "client_key")
-    _opened: ClassVar[tuple[str, ...]] = ("_client", "_memory", "_own")
-    _anonymous: ClassVar[bool] = False  # whether the grant's own assertion may do for client authentication
+    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Client._opened, "_memory", "_own")
     _token_types: ClassVar[tuple[str, ...]] = ("bearer",)
 
     def __post_init__(self) -> None:
@@ -157,6 +115,11 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         if self.token_url is None and self._server is None:
             raise ConfigurationError("token_url or issuer is missing")
         check_fields(extra_params=self.extra_params)
+        check_texts(token_field=self.token_field)
+        if self.token_type is not None:
+            check_texts(token_type=self.token_type)
+            if self.token_type.lower() in _BOUND_TYPES:
+                raise ConfigurationError("token_type must not be one whose tokens need a proof with each request")
         check_words(scope=self.scope, audience=self.audience, resource=self.resource)
         if isinstance(self.gone_errors, str) or not all(isinstance(one, str) for one in self.gone_errors):
             raise ConfigurationError("gone_errors must be a sequence of words")
@@ -167,43 +130,13 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         self._open()
 
     def _open(self) -> None:
-        auth = ClientAuth(
-            method=self.client_auth,
-            client_id=self.client_id,
-            client_secret=self.client_secret,
-            key=self.client_key,
-            key_id=self.client_key_id,
-            algorithm=self.client_algorithm,
-            audience=self.client_assertion_audience,
-            has_cert=self.cert is not None,
-            anonymous=self._anonymous,
-        )
-        transport = Transport(
-            timeout=self.timeout,
-            verify=self.verify,
-            cert=self.cert,
-            proxies=self.proxies,
-            session=self.session,
-            retries=self.retries,
-        )
-        self._client = OAuthClient(
-            auth, transport, urls=self._endpoints(), issuer=self._server, allow_insecure=self.allow_insecure
-        )
+        super()._open()
         self._memory = RefreshTokenMemory()
         self._own = own_mark()
 
-    def _endpoints(self) -> dict[str, str | None]:
-        """Return the endpoints by the names of RFC 8414; None: that of the issuer."""
-        return {
-            "token_endpoint": self.token_url,
-            "revocation_endpoint": self.revocation_url,
-            "introspection_endpoint": self.introspection_url,
-        }
-
     @property
-    def _server(self) -> str | None:
-        """The issuer whose metadata are read."""
-        return self.issuer
+    def _step_name(self) -> str:
+        return self.name
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} at {self._client.host}>"
@@ -220,6 +153,7 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             "resource": value_set(self.resource),
             "extra": self.extra_params or {},
             "subject": self._subject(),
+            "field": self.token_field,
         }
         client = self.client_id if isinstance(self.client_id, str) else ""
         return cache_key(
@@ -269,43 +203,6 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
             self._memory.replaced(spent, token.refresh_token)
         return kept(token, spent, current, context.now())
 
-    def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
-        """Tell the server that *token* is no longer needed (RFC 7009); of a :class:`Token`, its refresh token first.
-
-        Args:
-            token: What this fetcher returned, or one token as a string.
-            timeout: Seconds for all of it. None: each request has its own limit; 0: none is sent.
-
-        Raises:
-            ConfigurationError: The revocation endpoint is not known.
-            AuthenticationError: The server cannot be reached, or refused.
-        """
-        try:
-            return self._client.revoke(token, context=FetchContext(timeout=timeout), step_name=self.name)
-        except TokenKitError as error:
-            failure = own_copy(error)  # without the frames whose variables hold secrets
-        raise failure
-
-    def introspect(self, token: Token | str, *, timeout: float | None = None) -> dict[str, Any]:
-        """Return what the server says about *token* (RFC 7662): ``active``, and more if it likes.
-
-        Args:
-            token: What this fetcher returned, or one token as a string.
-            timeout: Seconds for all of it. None: each request has its own limit; 0: none is sent.
-
-        Raises:
-            ConfigurationError: The introspection endpoint is not known.
-            AuthenticationError: The server cannot be reached, or refused.
-        """
-        try:
-            return self._client.introspect(token, context=FetchContext(timeout=timeout), step_name=self.name)
-        except TokenKitError as error:
-            failure = own_copy(error)  # as above
-        raise failure
-
-    def close(self) -> None:
-        self._client.close()
-
     def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
         """Return the parameters of this grant for one try, without ``grant_type``. By default there are none."""
         return {}
@@ -318,12 +215,11 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         def build(url: str) -> dict[str, Any]:
             return {**self._common_params(context, scope=scope), **params(url)}
 
-        try:
+        def ask() -> Token:
             response, scrubber = self._client.post("token_endpoint", build, context=context, step_name=self.name)
             return self._token(response, scrubber)
-        except TokenKitError as error:
-            failure = own_copy(error)  # without the frames whose variables hold secrets
-        raise failure
+
+        return without_frames(ask, step_name=self.name)
 
     def _common_params(self, context: FetchContext, *, scope: bool) -> dict[str, Any]:
         params = dict(from_context(self.extra_params, context) or {})
@@ -337,13 +233,15 @@ class OAuth2Fetcher(SecretKeeper, TokenFetcher):
         return params
 
     def _token(self, response: requests.Response, scrubber: Scrubber) -> Token:
-        answer = json_object(response, self.name)
+        answer = json_object(response)
         refuse_error_object(response, answer, scrubber, self.name)
-        token_type = answer.get("token_type") or "Bearer"
-        if not isinstance(token_type, str) or token_type.lower() not in self._token_types:
-            raise MalformedResponseError("the token is not a bearer token", step_name=self.name)
-        try:
-            return Token.from_response(answer, now=asked_at(response), ttl=self.ttl)
-        except AuthenticationError as error:
-            error.step_name = self.name
-            raise
+        fields = fields_of(answer, self.token_field)
+        told = self.token_type or fields.get("token_type") or "Bearer"
+        if not isinstance(told, str) or (self.token_type is None and told.lower() not in self._token_types):
+            raise MalformedResponseError("the token is not a bearer token; if it can be sent like one, set token_type=")
+        return answered_token(
+            response,
+            {**fields, "access_token": plain_token(fields.get("access_token"), told), "token_type": told},
+            ttl=self.ttl,
+            default_lifetime=self.default_lifetime,
+        )

@@ -15,11 +15,9 @@ from typing import Any, ClassVar, final
 
 from tokenkit._secrecy.references import SecretReference, from_context
 from tokenkit.contracts import FetchContext
-from tokenkit.errors import (
-    ConfigurationError,
-)
-from tokenkit.fetchers._arguments import token_text
-from tokenkit.fetchers.oauth2._client_auth import signed_jwt
+from tokenkit.errors import ConfigurationError
+from tokenkit.fetchers._arguments import check_secrets, optional_text, text_of, token_text
+from tokenkit.fetchers.oauth2._jwt import check_key, signed_jwt
 from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
 from tokenkit.tokens import Token
 
@@ -59,14 +57,13 @@ class PasswordFetcher(OAuth2Fetcher):
     secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "password")
 
     def __post_init__(self) -> None:
-        if not self.username or not self.password:
-            raise ConfigurationError("username or password is missing")
+        check_secrets(username=self.username, password=self.password)
         super().__post_init__()
 
     def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
         return {
-            "username": from_context(self.username, context),
-            "password": from_context(self.password, context),
+            "username": text_of("username", self.username, context),
+            "password": text_of("password", self.password, context),
         }
 
     def _subject(self) -> Any:
@@ -85,9 +82,10 @@ class JwtBearerFetcher(OAuth2Fetcher):
         assertion: A finished assertion: a string, a path to read at each try, or a function. None: one is made with
             *key*; only one of the two may be given.
         issuer: The ``iss`` of the assertion to be made. None: *client_id*.
-        subject: Its ``sub``, which *key* needs.
+        subject: Its ``sub``. None: *issuer* speaks for itself, as Google's service accounts do.
         key: The private key, PEM, that signs it; or a shared secret, with *algorithm*. None: *assertion* is given.
         key_id: Its ``kid``. None: none is sent.
+        key_password: What the key is encrypted with. None: it is not.
         algorithm: Its algorithm; None: the usual one for the key.
         assertion_audience: Its ``aud``; None: *token_url*.
         assertion_claims: Further claims. None: none.
@@ -97,23 +95,26 @@ class JwtBearerFetcher(OAuth2Fetcher):
     assertion: _TokenSource | None = None
     subject: str | Callable[..., str] | None = None
     key: str | bytes | Callable[..., str | bytes] | None = None
-    key_id: str | None = None
-    algorithm: str | None = None
-    assertion_audience: str | None = None
+    key_id: str | Callable[..., str] | None = None
+    key_password: str | Callable[..., str] | None = None
+    algorithm: str | Callable[..., str] | None = None
+    assertion_audience: str | Callable[..., str] | None = None
     assertion_claims: Mapping[str, Any] | None = None
     assertion_lifetime: float = 300
     name: str = "jwt_bearer"
     grant: ClassVar[str] = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-    secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "assertion", "key")
+    secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "assertion", "key", "key_password")
     _anonymous: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.token_url is None:
             raise ConfigurationError("token_url is missing; issuer is the assertion's here")
         if (self.assertion is None) == (self.key is None):
-            raise ConfigurationError("give either assertion, or key with issuer and subject")
-        if self.key is not None and not (self.subject and (self.issuer or self.client_id)):
-            raise ConfigurationError("key needs subject, and issuer or client_id, to make an assertion")
+            raise ConfigurationError("give either assertion, or key with issuer")
+        if self.key is not None:
+            check_key("key", self.key)
+            if not (self.issuer or self.client_id):
+                raise ConfigurationError("key needs issuer, or client_id, to make an assertion")
         if not 0 < self.assertion_lifetime < math.inf:
             raise ConfigurationError("assertion_lifetime must be a number of seconds, more than 0")
         super().__post_init__()
@@ -124,20 +125,22 @@ class JwtBearerFetcher(OAuth2Fetcher):
 
     def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
         if self.assertion is not None:
-            return {"assertion": token_text(self.assertion, context, step_name=self.name)}
+            return {"assertion": token_text(self.assertion, context, step_name=self.name, argument="assertion")}
+        issuer = text_of("issuer", self.issuer or self.client_id, context)
         claims = {
             **(self.assertion_claims or {}),
-            "iss": from_context(self.issuer or self.client_id, context),
-            "sub": from_context(self.subject, context),
-            "aud": self.assertion_audience or token_url,
+            "iss": issuer,
+            "sub": optional_text("subject", self.subject, context) or issuer,
+            "aud": optional_text("assertion_audience", self.assertion_audience, context) or token_url,
         }
         assertion = signed_jwt(
             claims,
             key=from_context(self.key, context),
-            key_id=self.key_id,
-            algorithm=self.algorithm,
+            now=context.now(),
+            key_id=optional_text("key_id", self.key_id, context),
+            algorithm=optional_text("algorithm", self.algorithm, context),
+            password=from_context(self.key_password, context),
             lifetime=self.assertion_lifetime,
-            argument="key",
         )
         return {"assertion": assertion}
 
@@ -170,16 +173,12 @@ class TokenExchangeFetcher(OAuth2Fetcher):
     requested_token_type: str | None = None
     name: str = "token_exchange"
     grant: ClassVar[str] = "urn:ietf:params:oauth:grant-type:token-exchange"
-    secret_arguments: ClassVar[tuple[str, ...]] = (
-        *OAuth2Fetcher.secret_arguments,
-        "subject_token",
-        "actor_token",
-    )
+    secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "subject_token", "actor_token")
     _anonymous: ClassVar[bool] = True
     _token_types: ClassVar[tuple[str, ...]] = ("bearer", "n_a")  # RFC 8693 section 2.2.1
 
     def __post_init__(self) -> None:
-        if not self.subject_token:
+        if self.subject_token is None or self.subject_token == "":
             raise ConfigurationError("subject_token is missing")
         if self.actor_token is None and self.actor_token_type is not None:
             raise ConfigurationError("actor_token_type has no meaning without actor_token (RFC 8693 section 2.1)")
@@ -187,11 +186,11 @@ class TokenExchangeFetcher(OAuth2Fetcher):
 
     def _grant_params(self, token_url: str, context: FetchContext) -> dict[str, Any]:
         params = {
-            "subject_token": token_text(self.subject_token, context, step_name=self.name),
+            "subject_token": token_text(self.subject_token, context, step_name=self.name, argument="subject_token"),
             "subject_token_type": _type_uri(self.subject_token_type),
         }
         if self.actor_token is not None:
-            params["actor_token"] = token_text(self.actor_token, context, step_name=self.name)
+            params["actor_token"] = token_text(self.actor_token, context, step_name=self.name, argument="actor_token")
             params["actor_token_type"] = _type_uri(self.actor_token_type or "access_token")
         if self.requested_token_type is not None:
             params["requested_token_type"] = _type_uri(self.requested_token_type)

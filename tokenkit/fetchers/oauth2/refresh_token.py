@@ -6,18 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import grant_key
 from tokenkit._secrecy.references import from_context, given
 from tokenkit.contracts import FetchContext, takes_context
-from tokenkit.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    SignInRequiredError,
-    TokenEndpointError,
-    TokenKitError,
-    own_copy,
-)
-from tokenkit.fetchers._arguments import scope_words
+from tokenkit.errors import AuthenticationError, SignInRequiredError, TokenEndpointError
+from tokenkit.fetchers._arguments import check_secrets, scope_words, text_of
 from tokenkit.fetchers.oauth2._refresh_tokens import sign_in_again
 from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
 from tokenkit.tokens import Token
@@ -49,8 +43,7 @@ class RefreshTokenFetcher(OAuth2Fetcher):
     _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_first")
 
     def __post_init__(self) -> None:
-        if not self.refresh_token:
-            raise ConfigurationError("refresh_token is missing")
+        check_secrets(refresh_token=self.refresh_token)
         super().__post_init__()
 
     def _open(self) -> None:
@@ -89,11 +82,9 @@ class RefreshTokenFetcher(OAuth2Fetcher):
 
     def _told(self, current: Token | None, context: FetchContext) -> Token:
         try:
-            return self._renewed(current, context)
+            return without_frames(lambda: self._renewed(current, context))
         except TokenEndpointError as error:
-            failure: TokenKitError = sign_in_again(own_copy(error), self._missing(current, context))
-        except TokenKitError as error:
-            failure = own_copy(error)  # without the frames whose variables hold secrets
+            failure = sign_in_again(error, self._missing(current, context))
         raise failure
 
     def _renewed(self, current: Token | None, context: FetchContext) -> Token:
@@ -108,10 +99,7 @@ class RefreshTokenFetcher(OAuth2Fetcher):
         return self._spend(spent, current, context, scope=True)
 
     def _given(self, context: FetchContext) -> str:
-        refresh_token = from_context(self.refresh_token, context)
-        if not isinstance(refresh_token, str) or not refresh_token:
-            raise ConfigurationError(f"refresh_token of {self.name} is no text, or empty")
-        return refresh_token
+        return text_of("refresh_token", self.refresh_token, context)
 
     def _missing(self, current: Token | None, context: FetchContext) -> frozenset[str]:
         asked = scope_words(from_context(self.scope, context)) or frozenset()

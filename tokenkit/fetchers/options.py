@@ -1,0 +1,52 @@
+"""How a fetcher reaches its endpoint: the arguments of its transport, said once for all fetchers that use HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import requests
+from urllib3.util import Retry
+
+from tokenkit.fetchers._transport import Timeout, Transport
+
+__all__ = ["TransportOptions"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TransportOptions:
+    """The transport's arguments, which every fetcher takes that talks HTTP.
+
+    Args:
+        timeout: Seconds (connect, read): for the connection, and for each read. One try takes at most their sum,
+            however slowly the answer drips, and what the system takes to look up the host's name. A single number is
+            a limit for each of the three. The context's ``timeout`` shortens them all and ends the retries.
+        verify: As for requests: whether to check certificates, or a path of trusted ones.
+        cert: A client certificate, as for requests; None: none.
+        proxies: Proxies by scheme, as for requests. None: those of the environment.
+        session: A session of yours to use as it is, with its headers, its cookies and its ``auth``, where that sets
+            another header than the fetcher does. It is not closed. The limit on one try then covers the body only,
+            and retries of its adapters come on top, also for refresh tokens. None: one of its own.
+        retries: Further tries after 408, 429, 500, 502 to 504 and connection failures, with back-off, jitter and
+            ``Retry-After``. None: two; 0: none; an ``urllib3.util.Retry`` is taken as it is (mind its
+            ``allowed_methods``, which leave out POST).
+        allow_insecure: Whether ``http://`` may go beyond this machine.
+    """
+
+    timeout: Timeout = (3.05, 30)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxies: Mapping[str, str] | None = None
+    session: requests.Session | None = None
+    retries: int | Retry | None = None
+    allow_insecure: bool = False
+
+    def _new_transport(self) -> Transport:
+        return Transport(
+            timeout=self.timeout,
+            verify=self.verify,
+            cert=self.cert,
+            proxies=self.proxies,
+            session=self.session,
+            retries=self.retries,
+        )
