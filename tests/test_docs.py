@@ -1,6 +1,7 @@
 """What the manual shows, runs."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -109,3 +110,11 @@ def test_the_manual_lists_every_lock() -> None:
     page = (REPOSITORY / "docs" / "explanation" / "concurrency.rst").read_text(encoding="utf-8")
     missing = [module.name for module in LOCKING if f"``tokenkit.{module.name}``" not in page]
     assert [] == [name for name in missing if not name.startswith("testing.")]
+
+
+def test_the_pictures_are_those_that_the_script_draws() -> None:
+    """Whoever changes the script runs it."""
+    script = runpy.run_path(str(REPOSITORY / "docs" / "draw_pictures.py"))
+    folder = REPOSITORY / "docs" / "explanation"
+    stale = [name for name, draw in script["PICTURES"].items() if draw() != (folder / name).read_text("utf-8")]
+    assert [] == stale
