@@ -29,6 +29,16 @@ def _away_from_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_proxies() -> Iterator[None]:
+    """Reach the servers of the tests, and what stands in for others, whatever the environment of who runs them says."""
+    with pytest.MonkeyPatch.context() as patch:
+        for scheme in ("http", "https", "all", "no"):
+            for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+                patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout that the tests belong to."""

@@ -1,5 +1,6 @@
 """The examples run, end, and show what they promise."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,13 +16,14 @@ OTHERS = [example for example in EXAMPLES if example != QUICKSTART and example.s
 MOST_SECONDS = 20  # of the quickstart's own time: how long an interpreter takes to start is not its doing
 
 
-def run(example: Path) -> str:
+def run(example: Path, **environment: str) -> str:
     """Return what *example* prints; it ends by itself and complains about nothing."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(example)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
         timeout=MOST_SECONDS + 30,
         check=False,
     )
@@ -33,6 +35,13 @@ def test_the_examples_that_the_manual_names_are_there() -> None:
     """The README's first line runs the quickstart; the tutorial goes on with the two others."""
     names = {example.name for example in EXAMPLES}
     assert set() == {"quickstart.py", "three_step_pipeline.py", "threads.py"} - names
+
+
+@pytest.mark.parametrize("name", ["plain_session.py", "command_token.py", "refresh_token.py"])
+def test_an_example_runs_behind_a_proxy(name: str) -> None:
+    """Nothing on this machine is asked for through the proxy that the environment names."""
+    nowhere = "http://127.0.0.1:1"
+    assert run(QUICKSTART.parent / name, HTTP_PROXY=nowhere, http_proxy=nowhere, no_proxy="intranet.example")
 
 
 @pytest.mark.slow

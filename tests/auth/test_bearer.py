@@ -15,6 +15,8 @@ from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalStop
 from tokenkit.events import TokenEvent, TokenListener
 from tokenkit.fetchers.local import StaticTokenFetcher
 from tokenkit.manager import TokenManager
+from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
+from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.tokens import Token
 
 URL = "https://api.example.com/v1"
@@ -139,7 +141,7 @@ def test_no_password_of_a_url_is_kept(manager: TokenManager) -> None:
     """A URL with a user and a password gets the token, and leaves nothing behind."""
     auth = BearerAuth(manager, origins=["https://*.example.com"])
     assert "Authorization" in prepare(auth, "https://joe:s3cret@a.example.com/").headers
-    assert () == auth._approved
+    assert () == auth._authoriser._approved
 
 
 def test_clear_text_is_refused(manager: TokenManager) -> None:
@@ -206,6 +208,12 @@ def test_a_wait_that_ran_out_is_a_timeout(mint: Issuer) -> None:
         {"timeout": 10**400},
         {"timeout": "5"},
         {"timeout": True},
+        {"scheme": "a b"},
+        {"scheme": 5},
+        {"extra_headers": ["X-Key"]},
+        {"extra_headers": {"X Key": "k"}},
+        {"extra_headers": {"X-Key": "k\r\nX-Other: 1"}},
+        {"extra_headers": {"X-Key": None}},
         {"origins": ["http://api.internal"]},
         {"origins": 5},
     ],
@@ -217,10 +225,68 @@ def test_wrong_arguments_are_refused_at_once(manager: TokenManager, arguments: d
         BearerAuth(manager, **arguments)  # type: ignore[arg-type]
 
 
-def test_a_fetcher_is_no_manager() -> None:
-    """The error says what was given instead."""
-    with pytest.raises(ConfigurationError, match="StaticTokenFetcher"):
-        BearerAuth(StaticTokenFetcher(Token("abc")))  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", ["fetcher", "provider", "pipeline"])
+def test_what_a_manager_takes_is_enough(kind: str) -> None:
+    """A manager is made of it, which close() ends; one that is given is left alone."""
+    fetcher = StaticTokenFetcher(Token("abc"))
+    pipeline = TokenFetchPipeline([fetcher], InMemoryTokenStorage())
+    sources = {"fetcher": fetcher, "provider": PipelineTokenProvider(pipeline, "abc"), "pipeline": pipeline}
+    with BearerAuth(sources[kind]) as auth:
+        assert "Bearer abc" == prepare(auth).headers["Authorization"]
+    with pytest.raises(RenewalStoppedError):
+        auth.manager.force_refresh()
+
+
+def test_a_manager_that_is_given_stays_open(manager: TokenManager) -> None:
+    """Others may share it."""
+    BearerAuth(manager).close()
+    assert manager.get_token()
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        (StaticTokenFetcher, r"not the class StaticTokenFetcher: write StaticTokenFetcher\(\.\.\.\)"),
+        (lambda: "abc", r"write CallableTokenFetcher\(\.\.\.\)"),
+        ("s3cret", r"write StaticTokenFetcher\(Token\(\.\.\.\)\)"),
+        (None, "not NoneType"),
+    ],
+    ids=["a class", "a function", "a text", "nothing"],
+)
+def test_what_is_no_source_is_told_with_what_to_write(given: object, advice: str) -> None:
+    """The value is not shown: it may be a token."""
+    with pytest.raises(ConfigurationError, match=advice) as caught:
+        BearerAuth(given)  # type: ignore[arg-type]
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "value"),
+    [(None, "Bearer token-1"), ("", "token-1"), ("SSWS", "SSWS token-1"), ("Token", "Token token-1")],
+)
+def test_the_word_before_the_token_can_be_chosen(manager: TokenManager, scheme: str | None, value: str) -> None:
+    """Some APIs want another one, or none."""
+    assert value == prepare(BearerAuth(manager, scheme=scheme)).headers["Authorization"]
+
+
+def test_extra_headers_go_with_the_token(manager: TokenManager) -> None:
+    """A mapping, or what a function makes of the token; what the request has already stays."""
+    auth = BearerAuth(manager, extra_headers=lambda token: {"X-Key": f"k-{token.access_token}", "X-Own": "ours"})
+    request = prepare(auth, **{"x-own": "mine"})
+    assert ("k-token-1", "mine") == (request.headers["X-Key"], request.headers["X-Own"])
+    elsewhere = BearerAuth(manager, origins=["https://other.example"], extra_headers={"X-Key": "k"})
+    assert "X-Key" not in prepare(elsewhere).headers
+
+
+def test_authorising_again_adds_no_second_hook(manager: TokenManager) -> None:
+    """The token is the newest, and the request as if it had been authorised once."""
+    auth = BearerAuth(manager, extra_headers=lambda token: {"X-Key": token.access_token})
+    request = prepare(auth)
+    for _ in range(3):
+        manager.force_refresh()
+        request.prepare_auth(auth)
+    assert 1 == len(request.hooks["response"])
+    assert ("Bearer token-4", "token-4") == (request.headers["Authorization"], request.headers["X-Key"])
 
 
 def test_nothing_printed_shows_the_token(manager: TokenManager) -> None:

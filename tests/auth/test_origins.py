@@ -177,7 +177,6 @@ def test_without_a_list_tls_and_loopback_get_the_token(url: str) -> None:
         "http://2130706433/",
         "http://0.0.0.0/",
         "http://localhost./",
-        "unix://socket/",
     ],
 )
 def test_without_a_list_clear_text_is_refused(url: str) -> None:
@@ -185,6 +184,32 @@ def test_without_a_list_clear_text_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="6750"):
         OriginRules(None, allow_insecure=False).allow(url)
     assert OriginRules(None, allow_insecure=True).allow(url)
+
+
+@pytest.mark.parametrize("url", ["mock://api/x", "http+unix://%2Ftmp%2Fsocket/x", "unix://socket/"])
+def test_a_scheme_of_the_users_own_gets_the_token(url: str) -> None:
+    """Requests sends it through an adapter that the user has mounted, or not at all; a list has http and https only."""
+    assert OriginRules(None, allow_insecure=False).allow(url)
+    assert not LISTED.allow(url)
+
+
+@pytest.mark.parametrize("url", ["localhost:8080/x", "urn:isbn:1", "file:///etc/hostname", ""])
+def test_what_leads_to_no_host_gets_no_token(url: str) -> None:
+    """What becomes of it is requests' affair."""
+    assert not OriginRules(None, allow_insecure=False).allow(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/", "http://localhost/", "http://[::1]:80/"])
+def test_a_proxy_on_the_way_to_this_machine_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain session would send the token to it in clear text; NO_PROXY is heeded."""
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    rules = OriginRules(None, allow_insecure=False)
+    with pytest.raises(ConfigurationError, match=r"NO_PROXY.*AuthorizedSession.*allow_insecure"):
+        rules.allow(url)
+    assert rules.allow(url, direct=True)
+    assert OriginRules(None, allow_insecure=True).allow(url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost,::1,[::1]")
+    assert rules.allow(url)
 
 
 def test_what_two_parsers_read_in_two_ways_has_no_origin() -> None:

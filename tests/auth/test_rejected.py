@@ -208,6 +208,16 @@ def test_attempts_can_be_set(manager: TokenManager, api: Resource, attempts: int
     assert sent == len(api.seen)
 
 
+def test_without_attempts_the_token_is_replaced_all_the_same(
+    manager: TokenManager, mint: Issuer, api: Resource
+) -> None:
+    """The next request has another one."""
+    auth = BearerAuth(manager, max_refresh_attempts=0)
+    manager.get_token()
+    mint.revoke()
+    assert [401, 200] == [requests.get(api.url, auth=auth, timeout=10).status_code for _ in range(2)]
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 407, 429, 500, 503])
 def test_other_statuses_are_left_alone(session: requests.Session, api: Resource, status: int) -> None:
     """Only a refresh status says that a token is no good."""
@@ -425,7 +435,7 @@ def test_what_resources_took_is_kept_in_bounds(mint: Issuer, api: Resource) -> N
         session.get(f"{api.url}/bad")
         for number in range(1100):
             session.get(f"{api.url}/{number}")
-    assert 0 < len(auth._accepted) <= 1024
+    assert 0 < len(auth._authoriser._accepted) <= 1024
 
 
 def test_the_policy_of_these_tests_has_no_interval() -> None:

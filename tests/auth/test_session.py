@@ -15,7 +15,7 @@ from support.raw_server import answer, raw_server, resets, says
 from urllib3.util import Retry
 
 from tokenkit.auth import AuthorizedSession, BearerAuth
-from tokenkit.errors import AuthenticationError, ConfigurationError
+from tokenkit.errors import AuthenticationError, ConfigurationError, RenewalStoppedError
 from tokenkit.fetchers.local import CallableTokenFetcher, StaticTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
@@ -56,18 +56,21 @@ def test_options_reach_the_auth_object(manager: TokenManager, mint: Issuer, api:
         ("/v1/", "../v2/users", "/v2/users"),
         ("/v1/", "", "/v1/"),
         ("/v1/", "?page=2", "/v1/?page=2"),
-        ("/v1", "users", "/users"),
+        ("/v1", "users", "/v1/users"),
+        ("/v1", "/users", "/users"),
+        ("/v1", "", "/v1"),
+        ("/v1", "?page=2", "/v1?page=2"),
         ("", "users", "/users"),
         ("", "users//1", "/users//1"),
         ("/v1/", "users//1/?a=//b", "/v1/users//1/?a=//b"),
         ("/v1/", "proxy/http://example.com/a", "/v1/proxy/http://example.com/a"),
-        ("/v1", "a//", "/a//"),
+        ("/v1", "a//", "/v1/a//"),
         ("/v1/", "../v2//./a/../b", "/v2//b"),
         ("/v1/", "/a//b", "/a//b"),
     ],
 )
 def test_relative_urls_are_joined(manager: TokenManager, api: Resource, base: str, url: str, path: str) -> None:
-    """As a browser joins them: the last slash of the base says that it is a folder."""
+    """As a browser joins them, below the base, whether that ends in a slash or not."""
     with AuthorizedSession(manager, base_url=api.url + base) as session:
         session.get(url)
     assert path == api.seen[0].path
@@ -232,10 +235,19 @@ def test_a_wrong_argument_is_named_as_it_was_given(manager: TokenManager) -> Non
         AuthorizedSession(manager, refresh_timeout=-1)
 
 
-def test_a_fetcher_is_no_manager() -> None:
-    """The error says what was given instead."""
-    with pytest.raises(ConfigurationError, match="StaticTokenFetcher"):
-        AuthorizedSession(StaticTokenFetcher(Token("abc")))  # type: ignore[arg-type]
+def test_a_fetcher_is_enough() -> None:
+    """The session makes a manager of it, and closes that with itself."""
+    with AuthorizedSession(StaticTokenFetcher(Token("abc"))) as session:
+        request = session.prepare_request(requests.Request("GET", "https://api.example.com/"))
+        assert str(request.headers["Authorization"]).startswith("Bearer ")
+    with pytest.raises(RenewalStoppedError):
+        session.auth.manager.get_token()
+
+
+def test_a_manager_that_is_given_stays_open(manager: TokenManager) -> None:
+    """Others may share it."""
+    AuthorizedSession(manager).close()
+    assert manager.get_token()
 
 
 def test_errors_are_those_of_requests(session: AuthorizedSession, api: Resource, mint: Issuer) -> None:

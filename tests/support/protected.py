@@ -75,7 +75,7 @@ Behaviour = Callable[[Seen], Reply]
 class Resource:
     """A server that answers what its behaviour says, and remembers what it saw."""
 
-    def __init__(self, mint: Issuer | None = None) -> None:
+    def __init__(self, mint: Issuer | None = None, host: str = "127.0.0.1") -> None:
         self.seen: list[Seen] = []
         self.connections = 0
         self.mint = mint
@@ -131,7 +131,7 @@ class Resource:
             def handle_error(self, *args: object) -> None:
                 pass  # the client left
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((host, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def protect(self, seen: Seen) -> Reply:
@@ -168,8 +168,8 @@ class Resource:
 
 
 @contextmanager
-def resource(mint: Issuer | None = None) -> Iterator[Resource]:
-    server = Resource(mint)
+def resource(mint: Issuer | None = None, host: str = "127.0.0.1") -> Iterator[Resource]:
+    server = Resource(mint, host)
     server.start()
     try:
         yield server

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 
 from tokenkit.clock import SystemClock
 
-__all__ = ["deadline", "per_read", "read_limit", "shorter", "time_left"]
+__all__ = ["deadline", "per_read", "read_limit", "shorter", "tighter", "time_left"]
 
 _clock = SystemClock()
 _deadline: ContextVar[float] = ContextVar("tokenkit_wire_deadline", default=math.inf)
@@ -31,7 +31,14 @@ def deadline(moment: float) -> Iterator[None]:
 
 def time_left() -> float:
     """Return the seconds until the deadline of this context; infinity where there is none."""
-    return _deadline.get() - _clock.monotonic()
+    moment = _deadline.get()
+    return moment if moment == math.inf else moment - _clock.monotonic()
+
+
+def tighter(timeout: float | None) -> float | None:
+    """Return *timeout*, None being no limit, or the seconds until the deadline where they are fewer."""
+    left = time_left()
+    return timeout if left == math.inf else max(0.0, left if timeout is None else min(left, timeout))
 
 
 @contextmanager

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies
 
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["checked_url", "host_of", "is_here", "is_loopback", "is_metadata_host"]
+__all__ = [
+    "checked_url",
+    "host_of",
+    "is_here",
+    "is_local",
+    "is_loopback",
+    "is_metadata_host",
+    "without_environment",
+]
 
 
 _AWS = ipaddress.ip_address("fd00:ec2::254")
@@ -60,6 +70,18 @@ def is_here(url: str) -> bool:
     """Return whether a request to *url* stays on this machine, or on the machine of a cloud that it is."""
     host = urlsplit(url).hostname or ""
     return is_loopback(host) or is_metadata_host(host)
+
+
+def is_local(url: str | None) -> bool:
+    """Return whether *url* is ``http://`` to this machine: what nobody reads, unless a proxy is asked to bring it."""
+    parts = _split(url or "")
+    return parts is not None and parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+
+def without_environment(proxies: Mapping[str, str]) -> dict[str, str]:
+    """Return *proxies* without those that the environment names: requests has mixed the two on an earlier hop."""
+    named = getproxies()
+    return {scheme: proxy for scheme, proxy in proxies.items() if named.get(scheme) != proxy}
 
 
 def host_of(url: str) -> str:

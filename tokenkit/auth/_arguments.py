@@ -2,15 +2,98 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, final
 
 from tokenkit._checks import is_count, is_seconds, seconds
+from tokenkit.contracts import TokenFetcher, TokenProvider
 from tokenkit.errors import ConfigurationError
+from tokenkit.manager import TokenManager
+from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
+from tokenkit.tokens import Token
 
-__all__ = ["checked_attempts", "checked_duration", "checked_limits", "checked_statuses", "checked_wait"]
+__all__ = [
+    "ExtraHeaders",
+    "checked_attempts",
+    "checked_duration",
+    "checked_header",
+    "checked_limits",
+    "checked_scheme",
+    "checked_statuses",
+    "checked_wait",
+    "manager_of",
+]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # of a header or a scheme: RFC 9110 sections 5.1 and 11.1
+_VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?\Z")
+
+
+def manager_of(source: object) -> tuple[TokenManager, bool]:
+    """Return the manager that *source* is, or one made for it, and whether it was made.
+
+    Raises:
+        ConfigurationError: It is neither a manager nor what one is made of; the error says what to write.
+    """
+    if isinstance(source, TokenManager):
+        return source, False
+    if isinstance(source, TokenFetchPipeline):
+        return TokenManager(PipelineTokenProvider(source, source.step_names[-1])), True
+    if isinstance(source, (TokenProvider, TokenFetcher)):
+        return TokenManager(source), True
+    kind = type(source).__name__
+    if isinstance(source, type):
+        hint = f"not the class {source.__name__}: write {source.__name__}(...)"
+    elif isinstance(source, (str, Token)):
+        hint = f"not {kind}: write StaticTokenFetcher(Token(...)) for a token that never changes"
+    elif callable(source):
+        hint = f"not {kind}: write CallableTokenFetcher(...) around a function that returns a token"
+    else:
+        hint = f"not {kind}"
+    raise ConfigurationError(f"manager must be a TokenManager, or what it takes as its source, {hint}")
+
+
+@final
+class ExtraHeaders:
+    """The headers that go where a token goes: given as a mapping, or as a function of the token.
+
+    Raises:
+        ConfigurationError: They are no mapping of texts that headers can have.
+    """
+
+    def __init__(self, given: Mapping[str, str] | Callable[[Token], Mapping[str, str]] | None) -> None:
+        self._given = given if callable(given) else _checked_fields(given or {})
+
+    def of(self, token: Token) -> Mapping[str, str]:
+        """Return the headers for *token*."""
+        return _checked_fields(self._given(token)) if callable(self._given) else self._given
+
+
+def _checked_fields(given: object) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            "extra_headers must be a mapping of texts, or a function of the token that returns one"
+        )
+    for name, value in given.items():
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise ConfigurationError("extra_headers has a name that no header can have")
+        if not isinstance(value, str) or not _VALUE.match(value):  # not quoted: it may be a key
+            raise ConfigurationError(f"extra_headers: the value of {name} is not visible text")
+    return dict(given)
+
+
+def checked_header(header: str) -> str:
+    if not isinstance(header, str) or not _NAME.match(header):
+        raise ConfigurationError("header must be the name of a header")
+    return header
+
+
+def checked_scheme(scheme: str | None) -> str | None:
+    if scheme is not None and (not isinstance(scheme, str) or not _NAME.match(scheme or "x")):
+        raise ConfigurationError('scheme must be a word such as "Bearer", "" for the bare token, or None')
+    return scheme
 
 
 def checked_statuses(codes: Iterable[int]) -> frozenset[int]:

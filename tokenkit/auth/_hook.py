@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol, final
 
 from requests import PreparedRequest, Response
 
+from tokenkit._per_process import PerProcess
 from tokenkit.auth._resend import Options
 from tokenkit.tokens import Token
 
-__all__ = ["Owner", "TokenHook", "hooks_of"]
+__all__ = ["CHANGING", "Answers", "TokenHook", "change_hooks", "hooks_of"]
+
+# Held while a request that several threads may send is changed: what is found on it, and what is put there for it.
+CHANGING = PerProcess(threading.Lock)
 
 
-class Owner(Protocol):
-    """What a hook asks of the auth object that made it."""
+class Answers(Protocol):
+    """What a hook asks of the auth that made it."""
 
     @property
     def header(self) -> str:
         """The header that holds the token."""
 
     @property
-    def in_storm(self) -> bool:
+    def is_throttling(self) -> bool:
         """Whether even good answers are of interest."""
+
+    def fields(self, token: Token) -> Mapping[str, str]:
+        """Return all headers that go with *token*, its own first."""
 
     def answer(self, response: Response, hook: TokenHook, options: Options) -> Response | None:
         """Return what the caller is to get; None for *response* as it is."""
+
+    def heal(self, response: Response, hook: TokenHook, options: Options) -> Response | None:
+        """Return what the caller is to get where the request was sent while the token was off it."""
+
+    def may_carry(self, request: PreparedRequest, direct: bool = False) -> bool:
+        """Return whether the request gets a token."""
 
     def may_follow(self, came_from: str, url: str) -> bool:
         """Return whether the token may go on from one URL to the other."""
@@ -32,26 +47,26 @@ class Owner(Protocol):
 
 @final
 class TokenHook:
-    """The hook of every request with one token: made once a token, so that a request allocates nothing.
+    """The hook of the requests with one token: made once a token, so that a request allocates nothing.
 
     Immutable. Redirected requests have the hooks of the first one, so each is asked whether it still carries the
     token. Pickled, it is a hook that does nothing: an answer must pickle whatever its token came from.
     """
 
-    __slots__ = ("field", "owner", "token")
+    __slots__ = ("auth", "extra", "header", "token", "value")
 
-    def __init__(self, owner: Owner, token: Token | None) -> None:
-        self.owner = owner
+    def __init__(self, auth: Answers, token: Token) -> None:
+        self.auth = auth
         self.token = token
-        self.field = (owner.header, token.authorization if token else "")
+        (self.header, self.value), *self.extra = auth.fields(token).items()
 
     def __call__(self, response: Response, *args: Any, **options: Any) -> Response | None:
-        if response.status_code < 300 and not self.owner.in_storm:
+        if response.status_code < 300 and not self.auth.is_throttling:
             return None
-        return self.owner.answer(response, self, options)
+        return self.auth.answer(response, self, options)
 
     def __repr__(self) -> str:
-        return f"<hook of {self.owner!r}>"
+        return f"<hook of {self.auth!r}>"
 
     def __copy__(self) -> TokenHook:
         return self
@@ -64,34 +79,28 @@ class TokenHook:
 
     def is_on(self, request: PreparedRequest) -> bool:
         """Return whether *request* carries this hook's token."""
-        return self.token is not None and request.headers.get(self.owner.header) == self.token.authorization
+        return request.headers.get(self.header) == self.value
 
-    def was_on(self, request: PreparedRequest) -> bool:
-        """Return whether *request* was sent with this hook's token: it carries that, or what has taken its place.
+    def put_on(self, headers: MutableMapping[str, str]) -> None:
+        """Put the token into *headers*, and what goes with it, unless that is there already."""
+        headers[self.header] = self.value
+        for name, value in self.extra:
+            headers.setdefault(name, value)
 
-        Two threads may send one request, and the other may be ahead.
-        """
-        hooks = hooks_of(request)
-        return self.is_on(request) or (
-            self not in hooks and any(self._is_kin(one) and one.is_on(request) for one in hooks)
-        )
+    def take_off(self, headers: MutableMapping[str, str]) -> None:
+        """Take out of *headers* what this hook has put there."""
+        for name, value in ((self.header, self.value), *self.extra):
+            if headers.get(name) == value:
+                del headers[name]
 
-    def _is_kin(self, hook: Any) -> bool:
-        return isinstance(hook, TokenHook) and hook.owner is self.owner
-
-    def replace_token(self, rejected: Response, token: Token) -> TokenHook:
-        """Put *token* and its hook in the place of this one and its own; return that hook.
-
-        The request object is changed in place, so that a redirect that follows is built from the new header, and so
-        that it may be sent again whatever becomes of it now; *rejected* keeps a copy of it as it was sent.
-        """
-        request, other = rejected.request, TokenHook(self.owner, token)
-        rejected.request = request.copy()
-        hooks = [other if self._is_kin(hook) else hook for hook in hooks_of(request)]
-        # The hook first: was_on(), in another thread, finds either the old token or who brought the new one.
-        request.hooks = {**request.hooks, "response": hooks}  # copies of the request keep theirs
-        request.headers[self.owner.header] = token.authorization
-        return other
+    def give_way(self, request: PreparedRequest, other: TokenHook) -> None:
+        """Put *other* and its token in the place of this one and its own; other threads may be sending *request*."""
+        # The hook first: who looks in between finds either the old token or who brought the new one.
+        change_hooks(request, [other if one is self else one for one in hooks_of(request)])
+        headers = request.headers.copy()
+        self.take_off(headers)
+        other.put_on(headers)
+        request.headers = headers
 
 
 class _Spent:
@@ -105,3 +114,8 @@ def hooks_of(request: PreparedRequest) -> list[Any]:
     """Return the response hooks of *request*, in whatever form requests would take them."""
     hooks = request.hooks.get("response") if request.hooks else None
     return [hooks] if callable(hooks) else list(hooks or ())
+
+
+def change_hooks(request: PreparedRequest, hooks: list[Any]) -> None:
+    """Give *request* these response hooks; its copies, which share what it had, keep that."""
+    request.hooks = {**(request.hooks or {}), "response": hooks}

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest
 from requests.exceptions import RequestException
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.util import parse_url
 
 from tokenkit._net.urls import is_loopback
@@ -21,6 +22,7 @@ from tokenkit.errors import ConfigurationError
 __all__ = ["Origin", "OriginRules", "origin_of"]
 
 _PORTS = {"http": 80, "https": 443}
+_MOST_PREFIXES = 16
 
 
 class Origin(NamedTuple):
@@ -100,30 +102,40 @@ class OriginRules:
             self._below.add(origin)
 
     @property
-    def prefix(self) -> str:
-        """A prefix of URLs that all get the token, or '' where there is none that can be told so simply."""
+    def prefixes(self) -> tuple[str, ...]:
+        """What https URLs that get the token begin with, as far as that can be told so simply."""
         if self._exact is None:
-            return "https://"
-        return max((origin.prefix for origin in self._exact), default="")
+            return ("https://",)
+        return tuple(origin.prefix for origin in self._exact if origin.scheme == "https")[:_MOST_PREFIXES]
 
-    def allow(self, url: str) -> bool:
+    def allow(self, url: str, *, direct: bool = False) -> bool:
         """Return whether *url* gets the token: where origins are listed, whether it is in one of them.
+
+        Without a list, a URL that is neither http nor https gets it too, as requests sends that through an adapter of
+        the user's only; but no ``file:`` URL, and nothing that has no host.
+
+        Args:
+            url: Where to.
+            direct: No proxy of the environment is used on the way to this machine.
 
         Raises:
             ConfigurationError: It would get the token over a connection that others can read (RFC 6750 section 5.3).
         """
         origin = origin_of(url)
-        if self._exact is not None:
-            return origin is not None and self._is_listed(origin)
-        if origin is None or not origin.is_safe:
-            self._check_safe(origin)
+        if self._exact is not None and (origin is None or not self._is_listed(origin)):
+            return False
+        if not url.lower().startswith(("http:", "https:")):
+            return _is_foreign(url) and not url.lower().startswith("file:")
+        self._check_safe(origin)
+        if origin is not None and origin.scheme == "http" and not (direct or self._allow_insecure):
+            _check_direct(url, origin)
         return True
 
     def follow(self, came_from: str, url: str) -> bool:
         """Return whether a token that *came_from* got may go on to *url*: the same origin, or another listed one."""
         origin = origin_of(url)
         if origin is None:
-            return False
+            return _is_foreign(url) and urlsplit(url)[:2] == urlsplit(came_from)[:2]
         return origin == origin_of(came_from) or (self._exact is not None and self._is_listed(origin))
 
     def _is_listed(self, origin: Origin) -> bool:
@@ -134,11 +146,27 @@ class OriginRules:
 
     def _check_safe(self, origin: Origin | None) -> None:
         if not self._allow_insecure and (origin is None or not origin.is_safe):
-            where = f"{origin.scheme}://{origin.host}" if origin else "this URL"
+            where = f"{origin.prefix[:-1]}" if origin else "this URL"
             raise ConfigurationError(
                 f"{where} would carry the token where others can read it (RFC 6750 section 5.3); "
                 "use https://, or allow_insecure=True"
             )
+
+
+def _check_direct(url: str, origin: Origin) -> None:
+    """Refuse to send a token to this machine in clear text where a proxy of the environment would read it."""
+    if select_proxy(url, get_environ_proxies(url)):
+        raise ConfigurationError(
+            f"{origin.prefix[:-1]} is this machine, but a proxy of the environment would get the token in clear text "
+            "(RFC 6750 section 5.3); name the host in NO_PROXY, use an AuthorizedSession, which goes there directly, "
+            "or give allow_insecure=True"
+        )
+
+
+def _is_foreign(url: str) -> bool:
+    """Return whether *url* is of a scheme with hosts that requests itself does not know."""
+    scheme, mark, _ = url.lower().partition("://")
+    return bool(mark) and scheme not in _PORTS
 
 
 def _parents(host: str) -> Iterable[str]:

@@ -1,79 +1,76 @@
 """Authorisation put off until a request is sent, so that one which a cache answers needs no token.
 
-Meanwhile the request has a stand-in for the credential: caches see that it is an authorised one (RFC 9111 section
-3.5), and where a redirect takes the credential off, the stand-in goes too. A hook remembers who is to replace it.
+Meanwhile the request has a placeholder for the credential: caches see that it is an authorised one (RFC 9111 section
+3.5), and where a redirect takes the credential off, the placeholder goes too. A hook remembers who is to replace it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from requests import PreparedRequest, Response
 
-from tokenkit.auth._hook import Owner, hooks_of
+from tokenkit.auth._authoriser import Authoriser
+from tokenkit.auth._hook import CHANGING, change_hooks, hooks_of
 from tokenkit.errors import TokenKitError
 
-__all__ = ["Authoriser", "Deferred", "authorise"]
-
-
-class Authoriser(Owner, Protocol):
-    """What is asked of the auth object that a request waits for, besides what its hooks ask."""
-
-    @property
-    def placeholder(self) -> str:
-        """What the header holds meanwhile: another value for each, as caches may tell users apart by it."""
-
-    def __call__(self, r: PreparedRequest) -> PreparedRequest:
-        """Authorise a request; wait for a token where there is none."""
-
-    def may_carry(self, request: PreparedRequest) -> bool:
-        """Return whether the request gets a token."""
+__all__ = ["Pending", "authorise"]
 
 
 @final
-class Deferred:
-    """Prepares one request as *owner* would, but for the token; then stands among its hooks until that is put on."""
+class Pending:
+    """Prepares one request as *auth* would, but waits for no token: then it stands among the hooks until one is put on.
 
-    __slots__ = ("_owner", "_stand_in", "_url")
+    Made by sessions that send nothing to this machine through a proxy of the environment.
+    """
 
-    def __init__(self, owner: Authoriser) -> None:
-        self._owner = owner
-        self._stand_in = owner.placeholder
+    __slots__ = ("_auth", "_placeholder", "_url")
+
+    def __init__(self, auth: Authoriser) -> None:
+        self._auth = auth
+        self._placeholder = auth.placeholder
         self._url = ""
 
     def prepare(self, request: PreparedRequest) -> PreparedRequest:
-        """Put the stand-in on *request*, where it may carry a token at all: requests' ``auth=``."""
-        if self._owner.may_carry(request):
+        """Put a token or the placeholder on *request*, where it may carry a token at all: requests' ``auth=``."""
+        if not self._auth.may_carry(request, direct=True):
+            return request
+        if self._auth.is_ready:
+            self._auth.put_on(request)
+        else:
             self._url = request.url or ""
-            request.headers[self._owner.header] = self._stand_in
+            request.headers[self._auth.header] = self._placeholder
             request.hooks["response"].append(self)
         return request
 
-    def __copy__(self) -> Deferred:
+    def __copy__(self) -> Pending:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Deferred:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pending:
         return self
 
     def __call__(self, response: Response, *args: Any, **options: Any) -> None:
         """Leave an answer as it is: a cache gave it."""
 
     def authorise(self, request: PreparedRequest) -> None:
-        """Put the token in the place of its stand-in; off, where the request goes to another origin by now."""
-        header, url = self._owner.header, request.url or ""
-        if request.headers.get(header) != self._stand_in:
-            return
+        """Put the token in the place of its placeholder; off, where the request goes to another origin by now."""
+        header, url = self._auth.header, request.url or ""
+        with CHANGING.get():  # another thread may be putting a token on, and its hook
+            if request.headers.get(header) != self._placeholder:
+                return
         # Another thread may send the same request, so it changes at once, and when there is a token.
         ready = request.copy()
-        ready.hooks = {**request.hooks, "response": [hook for hook in hooks_of(request) if hook is not self]}
+        change_hooks(ready, [hook for hook in hooks_of(request) if hook is not self])
         ready.headers.pop(header, None)
-        if url == self._url or self._owner.may_follow(self._url, url):
+        if url == self._url or self._auth.may_follow(self._url, url):
             try:
-                self._owner(ready)
+                self._auth.put_on(ready)
             except TokenKitError as error:
                 error.request = request
                 raise
-        request.headers, request.hooks = ready.headers, ready.hooks
+        with CHANGING.get():
+            if request.headers.get(header) == self._placeholder:  # else another thread was first
+                request.headers, request.hooks = ready.headers, ready.hooks
 
 
 def authorise(request: PreparedRequest) -> None:
@@ -83,5 +80,5 @@ def authorise(request: PreparedRequest) -> None:
         TokenKitError: As the auth object does.
     """
     for hook in hooks_of(request):
-        if isinstance(hook, Deferred):
+        if isinstance(hook, Pending):
             hook.authorise(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from datetime import timedelta
 from typing import Any
@@ -14,15 +14,20 @@ from requests.exceptions import InvalidURL, RequestException, Timeout
 from urllib3.util import Retry
 
 from tokenkit._net.deadline import deadline, time_left
+from tokenkit._net.urls import is_local, without_environment
 from tokenkit.auth._adapter import DeadlineAdapter
 from tokenkit.auth._arguments import checked_duration, checked_limits, checked_wait
 from tokenkit.auth._origins import origin_of
-from tokenkit.auth._pending import Deferred, authorise
-from tokenkit.auth._redirects import redirect_target, strip_credentials
+from tokenkit.auth._pending import Pending, authorise
+from tokenkit.auth._redirects import redirect_target
+from tokenkit.auth._withheld import keep_within_rules, restore, strip_credentials
 from tokenkit.auth.bearer import BearerAuth
 from tokenkit.clock import SystemClock
+from tokenkit.contracts import TokenFetcher, TokenProvider
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager
+from tokenkit.pipeline import TokenFetchPipeline
+from tokenkit.tokens import Token
 
 __all__ = ["AuthorizedSession"]
 
@@ -33,14 +38,18 @@ class AuthorizedSession(requests.Session):
     """A session whose requests carry a manager's token, wherever requests' own can be used.
 
     While the session has an auth, ``.netrc`` is not looked at, neither for the first request nor after a redirect;
-    proxies of the environment are. A redirect keeps the token within its origin, and on the way to another one that
-    *origins* lists. Pickles with its manager. :meth:`close` leaves the manager open, which others may share. As safe
-    between threads as requests' session: sending is, changing its attributes is not.
+    proxies of the environment are, but not on the way to this machine. A redirect keeps the token within its origin,
+    and on the way to another one that *origins* lists. Pickles with its manager. :meth:`close` leaves the manager open,
+    which others may share, unless this session has made it. As safe between threads as requests' session: sending is,
+    changing its attributes is not.
 
     Args:
-        manager: Where tokens come from.
-        base_url: What relative URLs are relative to, as a browser would have it: below ``https://host/v1/``,
-            ``users`` is ``/v1/users`` and ``/users`` is ``/users``; without the last slash, ``v1`` would be replaced.
+        manager: Where tokens come from: a manager, or what a manager takes as its source; see
+            :class:`~tokenkit.auth.BearerAuth`.
+        base_url: What relative URLs are below: with ``https://host/v1`` or ``https://host/v1/``, ``users`` is
+            ``/v1/users`` and ``/users`` is ``/users``.
+        header: The header to set.
+        scheme: The word before the token. None: the one that the token says; ``""``: none.
         refresh_status_codes: The statuses that say that a token is no good.
         max_refresh_attempts: How often one request may be sent again with another token. 0: never.
         refresh_timeout: Seconds that a request waits for a token. None: as the manager's policy says.
@@ -48,38 +57,48 @@ class AuthorizedSession(requests.Session):
             no limit.
         retries: How often to try again where the request did not arrive, or a policy; for both schemes. None: never.
         origins: Only these get the token; see :class:`~tokenkit.auth.BearerAuth`. None: any https URL, and loopback.
+        extra_headers: Further headers that go exactly where the token goes; see :class:`~tokenkit.auth.BearerAuth`.
+        allow_insecure: Whether ``http://`` beyond loopback may carry the token.
 
     Raises:
         ConfigurationError: An argument is wrong.
     """
 
-    __attrs__: list[str] = [*requests.Session.__attrs__, "base_url", "timeout"]  # noqa: RUF012  # as requests has it
+    __attrs__: list[str] = [*requests.Session.__attrs__, "base_url", "timeout", "_made"]  # noqa: RUF012  # as requests has it
 
     def __init__(
         self,
-        manager: TokenManager,
+        manager: TokenManager | TokenProvider | TokenFetcher | TokenFetchPipeline,
         *,
         base_url: str | None = None,
+        header: str = "Authorization",
+        scheme: str | None = None,
         refresh_status_codes: Iterable[int] = (401,),
         max_refresh_attempts: int = 2,
         refresh_timeout: float | timedelta | None = None,
         timeout: float | tuple[float | None, float | None] | None = 120,
         retries: int | Retry | None = None,
         origins: Iterable[str] | None = None,
+        extra_headers: Mapping[str, str] | Callable[[Token], Mapping[str, str]] | None = None,
+        allow_insecure: bool = False,
     ) -> None:
         super().__init__()
         if base_url is not None and (not isinstance(base_url, str) or origin_of(base_url) is None):
             raise ConfigurationError("base_url must be an absolute http:// or https:// URL")
         self.base_url = base_url
         self.timeout = checked_limits(timeout)
-        self.auth = BearerAuth(
+        adapter = DeadlineAdapter(retries)
+        self._made = self.auth = BearerAuth(
             manager,
+            header=header,
+            scheme=scheme,
             refresh_status_codes=refresh_status_codes,
             max_refresh_attempts=max_refresh_attempts,
             timeout=checked_wait(refresh_timeout, "refresh_timeout"),
             origins=origins,
+            extra_headers=extra_headers,
+            allow_insecure=allow_insecure,
         )
-        adapter = DeadlineAdapter(retries)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -162,8 +181,8 @@ class AuthorizedSession(requests.Session):
         if self.base_url is not None:
             request.url = _joined(self.base_url, request.url)
         auth = self.auth if request.auth is None else request.auth
-        if isinstance(auth, BearerAuth) and not auth.is_ready:
-            request.auth = Deferred(auth).prepare
+        if isinstance(auth, BearerAuth):
+            request.auth = Pending(auth._authoriser).prepare
         return super().prepare_request(request)
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
@@ -174,13 +193,39 @@ class AuthorizedSession(requests.Session):
         """
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout
+        if "proxies" not in kwargs and is_local(request.url):
+            kwargs["proxies"] = dict(self.proxies)
         try:
             authorise(request)
+            keep_within_rules(request)
+            if type(self).rebuild_auth is AuthorizedSession.rebuild_auth:
+                restore(request)  # what follows a redirect loses its token there
             return super().send(request, **kwargs)
         except RequestException as error:
             if error.request is None:  # as where the answer's body breaks
                 error.request = request
             raise
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Return the options of a request, as requests' session does, but go to this machine directly."""
+        given = dict(proxies or {})
+        settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if is_local(url):
+            settings["proxies"] = {**self.proxies, **given}
+        return settings
+
+    def rebuild_proxies(self, prepared_request: PreparedRequest, proxies: Any) -> Any:
+        """Return the proxies of a redirected request, as requests' session does, but go to this machine directly."""
+        if not is_local(prepared_request.url):
+            return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]  # in the stubs
+        given = {**without_environment(proxies or {}), "no_proxy": "*"}  # as requests reads it where it asks itself
+        rebuilt = super().rebuild_proxies(prepared_request, given)  # type: ignore[no-untyped-call]  # in the stubs
+        return {scheme: proxy for scheme, proxy in rebuilt.items() if scheme != "no_proxy"}
+
+    def close(self) -> None:
+        """Close the connections, and the manager if this session has made it."""
+        super().close()
+        self._made.close()
 
     def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
         """Take the credential off a redirected request that leaves its origin. Never put another one on."""
@@ -202,6 +247,9 @@ def _joined(base: str, url: Any) -> str:
     try:
         relative = url.decode() if isinstance(url, bytes) else str(url)
         parts = urlsplit(relative)
+        at = urlsplit(base)
+        if parts.path and not at.path.endswith("/"):
+            base = at._replace(path=f"{at.path}/").geturl()
         if "//" in parts.path and not (parts.scheme or parts.netloc or parts.path.startswith("/")):
             # urljoin() keeps the empty segments, as of a//b, of a path from the root only.
             relative = parts._replace(path=(urlsplit(urljoin(base, ".")).path or "/") + parts.path).geturl()

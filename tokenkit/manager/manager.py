@@ -169,6 +169,12 @@ class TokenManager:
         return self.get_token(timeout)
 
     @property
+    def holds_fresh_token(self) -> bool:
+        """Whether :meth:`get_token` would return at once and start no renewal. No lock: a hint, as of this moment."""
+        snapshot = self._holding.snapshot
+        return snapshot is not None and self._monotonic() < snapshot.due_at
+
+    @property
     def rejection_storm(self) -> bool:
         """Whether some resource rejects tokens too young to be bad. No lock: a hint, at once out of date."""
         return self._holding.storm
