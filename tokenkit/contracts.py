@@ -14,7 +14,15 @@ from typing import Any, Protocol, final, runtime_checkable
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.tokens import Token
 
-__all__ = ["FetchContext", "SignsIn", "TokenFetcher", "TokenProvider", "TokenStorage", "takes_context"]
+__all__ = [
+    "FetchContext",
+    "SignsIn",
+    "TokenFetcher",
+    "TokenPipeline",
+    "TokenProvider",
+    "TokenStorage",
+    "takes_context",
+]
 
 logger = logging.getLogger("tokenkit")
 
@@ -175,6 +183,17 @@ class TokenProvider(ABC):
 
     def close(self) -> None:
         """Let go of connections. Closing twice is harmless."""
+
+
+@runtime_checkable
+class TokenPipeline(Protocol):
+    """Several steps as one source: what :class:`~tokenkit.pipeline.TokenFetchPipeline` is to a manager."""
+
+    def as_provider(self) -> TokenProvider:
+        """Return the provider that a manager asks in its place."""
+
+    def close(self) -> None:
+        """Let go of connections."""
 
 
 class TokenStorage(ABC):

@@ -9,10 +9,9 @@ from datetime import timedelta
 from typing import Any, final
 
 from tokenkit._checks import is_count, is_seconds, seconds
-from tokenkit.contracts import TokenFetcher, TokenProvider
+from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager
-from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
 from tokenkit.tokens import Token
 
 __all__ = [
@@ -39,9 +38,7 @@ def manager_of(source: object) -> tuple[TokenManager, bool]:
     """
     if isinstance(source, TokenManager):
         return source, False
-    if isinstance(source, TokenFetchPipeline):
-        return TokenManager(PipelineTokenProvider(source, source.step_names[-1])), True
-    if isinstance(source, (TokenProvider, TokenFetcher)):
+    if not isinstance(source, type) and isinstance(source, (TokenProvider, TokenFetcher, TokenPipeline)):
         return TokenManager(source), True
     kind = type(source).__name__
     if isinstance(source, type):

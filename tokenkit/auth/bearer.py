@@ -20,9 +20,8 @@ from tokenkit.auth._arguments import (
 )
 from tokenkit.auth._authoriser import Authoriser, Settings
 from tokenkit.auth._origins import OriginRules
-from tokenkit.contracts import TokenFetcher, TokenProvider
+from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
 from tokenkit.manager import TokenManager
-from tokenkit.pipeline import TokenFetchPipeline
 from tokenkit.tokens import Token
 
 __all__ = ["BearerAuth"]
@@ -73,7 +72,7 @@ class BearerAuth(AuthBase):
 
     def __init__(
         self,
-        manager: TokenManager | TokenProvider | TokenFetcher | TokenFetchPipeline,
+        manager: TokenManager | TokenProvider | TokenFetcher | TokenPipeline,
         *,
         header: str = "Authorization",
         scheme: str | None = None,

@@ -23,10 +23,9 @@ from tokenkit.auth._redirects import redirect_target
 from tokenkit.auth._withheld import keep_within_rules, restore, strip_credentials
 from tokenkit.auth.bearer import BearerAuth
 from tokenkit.clock import SystemClock
-from tokenkit.contracts import TokenFetcher, TokenProvider
+from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import TokenManager
-from tokenkit.pipeline import TokenFetchPipeline
 from tokenkit.tokens import Token
 
 __all__ = ["AuthorizedSession"]
@@ -68,7 +67,7 @@ class AuthorizedSession(requests.Session):
 
     def __init__(
         self,
-        manager: TokenManager | TokenProvider | TokenFetcher | TokenFetchPipeline,
+        manager: TokenManager | TokenProvider | TokenFetcher | TokenPipeline,
         *,
         base_url: str | None = None,
         header: str = "Authorization",

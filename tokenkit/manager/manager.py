@@ -17,7 +17,7 @@ from tokenkit._checks import seconds
 from tokenkit._secrecy.pickling import check_picklable
 from tokenkit._sources.calling import FetcherProvider
 from tokenkit.clock import Clock, SystemClock
-from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
+from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import Announcer, TokenListener
 from tokenkit.manager._arguments import check_parts, checked_retries, checked_token, time_limits
@@ -41,7 +41,7 @@ class TokenManager:
     configuration, never a token.
 
     Args:
-        source: Where tokens come from: a provider, or one fetcher.
+        source: Where tokens come from: a provider, one fetcher, or a pipeline, whose last step names the token.
         storage: Where the token is shared with other processes or hosts. None: in this manager's memory alone.
         policy: When to renew and how long to back off.
         listeners: Who hears what happens.
@@ -55,7 +55,7 @@ class TokenManager:
 
     def __init__(
         self,
-        source: TokenProvider | TokenFetcher,
+        source: TokenProvider | TokenFetcher | TokenPipeline,
         storage: TokenStorage | None = None,
         *,
         policy: RefreshPolicy = RefreshPolicy(),  # noqa: B008  # frozen
@@ -63,7 +63,8 @@ class TokenManager:
         background: bool = True,
         clock: Clock = SystemClock(),  # noqa: B008  # it has no state
     ) -> None:
-        provider = FetcherProvider(source, clock) if isinstance(source, TokenFetcher) else source
+        asked = source.as_provider() if isinstance(source, TokenPipeline) else source
+        provider = FetcherProvider(asked, clock) if isinstance(asked, TokenFetcher) else asked
         check_parts(provider, storage, policy, clock)
         self._source = source
         self._provider = provider
@@ -81,7 +82,7 @@ class TokenManager:
         self._hears_hits = self._announcer.hears_hits
 
     @property
-    def source(self) -> TokenProvider | TokenFetcher:
+    def source(self) -> TokenProvider | TokenFetcher | TokenPipeline:
         """What was given as the source."""
         return self._source
 
@@ -170,9 +171,8 @@ class TokenManager:
 
     @property
     def holds_fresh_token(self) -> bool:
-        """Whether :meth:`get_token` would return at once and start no renewal. No lock: a hint, as of this moment."""
-        snapshot = self._holding.snapshot
-        return snapshot is not None and self._monotonic() < snapshot.due_at
+        """Whether :meth:`get_token` would return at once and start no renewal. No lock: a hint."""
+        return (held := self._holding.snapshot) is not None and self._monotonic() < held.due_at
 
     @property
     def rejection_storm(self) -> bool:

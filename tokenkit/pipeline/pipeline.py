@@ -154,6 +154,10 @@ class TokenFetchPipeline:
         """Make every cached token count as no good, as :meth:`invalidate_step` does."""
         self._invalidate(self._checked())
 
+    def as_provider(self) -> TokenProvider:
+        """Return a provider for a manager, named after the last step; a manager that is given a pipeline asks that."""
+        return PipelineTokenProvider(self, self.step_names[-1])
+
     def close(self) -> None:
         """Close the steps and the storage, each even where another fails to."""
         with ExitStack() as everything:

@@ -6,16 +6,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, final
-from urllib.request import getproxies, proxy_bypass
 
 from tokenkit.clock import Clock, SystemClock
-from tokenkit.testing._idp.addresses import Addresses
+from tokenkit.testing._idp.addresses import Addresses, name_in_no_proxy
 from tokenkit.testing._idp.authority import Authority, Client, TokenKind
 from tokenkit.testing._idp.endpoints import ENDPOINTS
 from tokenkit.testing._idp.faults import FaultKind, make_fault
@@ -108,12 +106,8 @@ class LocalIdP(Settings, Addresses):
         return self._service.url
 
     def start(self) -> None:
-        """Listen: on a free port at first, on the same one after a :meth:`stop`, with all tokens still known.
-
-        Where the environment names a proxy, 127.0.0.1 is added to its ``NO_PROXY``, for this process and its children:
-        no proxy would find the way here.
-        """
-        _name_in_no_proxy("127.0.0.1")
+        """Listen: on a free port at first, on the same one after a :meth:`stop`, with all tokens still known."""
+        name_in_no_proxy("127.0.0.1")
         self._service.start()
 
     def stop(self) -> None:
@@ -304,10 +298,3 @@ class LocalIdP(Settings, Addresses):
 
 def _value(token: Token | str) -> str:
     return token if isinstance(token, str) else token.access_token
-
-
-def _name_in_no_proxy(host: str) -> None:
-    """Keep what this process sends to *host* from the proxy that the environment names, if it names one."""
-    if getproxies().keys() - {"no"} and not proxy_bypass(host):
-        named = ",".join(filter(None, [getproxies().get("no"), host]))
-        os.environ["NO_PROXY"] = os.environ["no_proxy"] = named

@@ -1,10 +1,12 @@
-"""Where each endpoint of the identity provider is."""
+"""Where each endpoint of the identity provider is, and that no proxy is asked for it."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from urllib.request import getproxies, proxy_bypass
 
-__all__ = ["Addresses"]
+__all__ = ["Addresses", "name_in_no_proxy"]
 
 
 class Addresses(ABC):
@@ -58,3 +60,10 @@ class Addresses(ABC):
     def api(self, path: str) -> str:
         """Return the URL of *path* below the protected resource."""
         return self.api_url + path.lstrip("/")
+
+
+def name_in_no_proxy(host: str) -> None:
+    """Keep what this process sends to *host* from the proxy that the environment names, if it names one."""
+    if getproxies().keys() - {"no"} and not proxy_bypass(host):
+        named = ",".join(filter(None, [getproxies().get("no"), host]))
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = named
