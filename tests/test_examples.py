@@ -37,7 +37,7 @@ def test_the_examples_that_the_manual_names_are_there() -> None:
     assert set() == {"quickstart.py", "three_step_pipeline.py", "threads.py"} - names
 
 
-@pytest.mark.parametrize("name", ["plain_session.py", "command_token.py", "refresh_token.py"])
+@pytest.mark.parametrize("name", ["one_script.py", "command_token.py", "refresh_token.py"])
 def test_an_example_runs_behind_a_proxy(name: str) -> None:
     """Nothing on this machine is asked for through the proxy that the environment names."""
     nowhere = "http://127.0.0.1:1"
