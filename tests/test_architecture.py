@@ -49,6 +49,7 @@ LONGEST_BODY = 40
 MODULES = modules()
 NAMES = {module.name for module in MODULES}
 TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
+FUNCTION = re.compile(r"^( *)def (test_\w+)\((?:.|\n)*?:\n(.*)$", re.MULTILINE)
 
 
 def floor(name: str) -> int:
@@ -208,9 +209,9 @@ def test_a_test_states_its_fact() -> None:
     """The docstring of each test says what is true of the package."""
     silent = []
     for path in TESTS:
-        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        tests = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
-        silent += [f"{path.name}::{test.name}" for test in tests if not ast.get_docstring(test)]
+        for found in FUNCTION.finditer(path.read_text(encoding="utf-8")):
+            if not found[3].lstrip().startswith('"""'):
+                silent.append(f"{path.name}::{found[2]}")
     assert [] == silent
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenkit import secrets
@@ -202,6 +202,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=100, database=None)
 @given(VALUES, VALUES)
 def test_only_equal_values_look_alike(one: Any, other: Any) -> None:
     """Lengths and types are part of what is hashed."""
