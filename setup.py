@@ -24,7 +24,8 @@ CRYPTO = ["cryptography>=41", "PyJWT>=2.8"]
 PROMETHEUS = ["prometheus-client>=0.19"]
 OPENTELEMETRY = ["opentelemetry-api>=1.30"]
 
-DOCS = ["sphinx>=7.4", "furo>=2024.8.6", "pytest>=8.3"]  # pytest: the reference shows its fixtures
+# pytest: the reference shows its fixtures.
+DOCS = ["sphinx>=7.4", "furo>=2024.8.6", "sphinx-copybutton>=0.5.2", "pytest>=8.3"]
 TEST = [
     *DJANGO,
     *REDIS,

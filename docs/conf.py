@@ -1,5 +1,6 @@
 """Build the manual: sphinx-build -W docs OUTPUT."""
 
+import os
 from typing import Any
 
 import tokenkit
@@ -9,7 +10,15 @@ author = "The requests-tokenkit maintainers"
 copyright = "The requests-tokenkit maintainers"  # noqa: A001  # the name that Sphinx reads
 version = release = tokenkit.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+if os.environ.get("READTHEDOCS"):  # elsewhere the manual is built without a network
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "requests": ("https://requests.readthedocs.io/en/latest", None),
+    }
+copybutton_prompt_text = r">>> |\.\.\. |\$ "  # what is shown and not to be typed
+copybutton_prompt_is_regexp = True
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"tokenkit {release}"
