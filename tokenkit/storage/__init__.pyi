@@ -1,3 +1,4 @@
+from tokenkit.storage.codec import EntryReader, decode, encode, matches, retention
 from tokenkit.storage.django import DjangoCacheTokenStorage
 from tokenkit.storage.encrypted import EncryptedTokenStorage
 from tokenkit.storage.file import FileTokenStorage
@@ -8,8 +9,13 @@ from tokenkit.storage.redis import RedisTokenStorage
 __all__ = [
     "DjangoCacheTokenStorage",
     "EncryptedTokenStorage",
+    "EntryReader",
     "FileTokenStorage",
     "InMemoryTokenStorage",
     "KeyringTokenStorage",
     "RedisTokenStorage",
+    "decode",
+    "encode",
+    "matches",
+    "retention",
 ]

@@ -51,6 +51,12 @@ class EntryContract:
         storage.set("key", Token("bare"))
         assert Token("bare") == storage.get("key")
 
+    def test_a_strict_look_sees_the_same(self, storage: TokenStorage) -> None:
+        """Where everything can be read, get_strict() is get()."""
+        assert storage.get_strict("key") is None
+        storage.set("key", self.token())
+        assert self.token() == storage.get_strict("key")
+
     def test_the_last_one_set_is_there(self, storage: TokenStorage) -> None:
         """Setting replaces whatever was there."""
         storage.set("key", self.token("old"))
@@ -116,6 +122,13 @@ class EntryContract:
         storage.set("key", self.token("lower"))
         assert self.token("upper") == storage.get("Key")
 
+    def test_keys_differ_by_white_space(self, storage: TokenStorage) -> None:
+        """Nothing is stripped off a key."""
+        storage.set("key", self.token("bare"))
+        storage.set("key ", self.token("spaced"))
+        assert self.token("bare") == storage.get("key")
+        assert storage.get(" key") is None
+
     def test_delete_if_equal_spares_another_token(self, storage: TokenStorage) -> None:
         """Only the very token is deleted; one that took its place stays."""
         storage.set("key", self.token("new"))
@@ -137,6 +150,13 @@ class EntryContract:
         assert self.token("1") == storage.get("key")
         assert storage.replace("key", self.token("1"), self.token("2"))
         assert self.token("2") == storage.get("key")
+
+    def test_replace_compares_whole_tokens(self, storage: TokenStorage) -> None:
+        """One access token with two refresh tokens is two tokens."""
+        storage.set("key", self.token(refresh_token="new"))
+        assert not storage.replace("key", self.token(refresh_token="old"), self.token("2"))
+        assert not storage.delete_if_equal("key", self.token(refresh_token="old"))
+        assert self.token(refresh_token="new") == storage.get("key")
 
     def test_replace_puts_a_first_token(self, storage: TokenStorage) -> None:
         """Expecting None means that nothing may be there."""

@@ -37,8 +37,11 @@ class LockContract(EntryContract):
     def test_a_timeout_of_zero_tries_once(self, storage: TokenStorage) -> None:
         """Zero takes a free lock and does not wait for one that is held."""
         with storage.lock("key", 0):
+            started = time.monotonic()
             results = in_threads(1, lambda number: storage.lock("key", 0).__enter__())
+            waited = time.monotonic() - started
         assert isinstance(results[0], StorageLockTimeoutError)
+        assert waited <= min(2.5, self.lock_slack)
         with storage.lock("key", 0):
             pass
 
@@ -67,6 +70,17 @@ class LockContract(EntryContract):
             in_threads(1, lambda _: storage.set("key", self.token("3")))
             assert self.token("3") == storage.get("key")
             assert storage.delete_if_equal("key", self.token("3"))
+
+    def test_the_comparison_is_the_fence(self, storage: TokenStorage) -> None:
+        """The holder of the lock overwrites nothing that another wrote, and what another cleared is absent."""
+        storage.set("key", self.token("1"))
+        with storage.lock("key", _PATIENCE):
+            in_threads(1, lambda _: storage.set("key", self.token("2")))
+            assert not storage.replace("key", self.token("1"), self.token("3"))
+            in_threads(1, lambda _: storage.clear())
+            assert not storage.replace("key", self.token("2"), self.token("3"))
+            assert storage.replace("key", None, self.token("3"))
+        assert self.token("3") == storage.get("key")
 
     def test_clear_leaves_locks_alone(self, storage: TokenStorage) -> None:
         """What clear forgets is tokens: a lock that is held stays held."""
