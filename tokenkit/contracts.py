@@ -136,7 +136,7 @@ class TokenFetcher(ABC):
 
 @runtime_checkable
 class SignsIn(Protocol):
-    """A source at which a person can sign in: what :meth:`TokenManager.sign_in` asks for."""
+    """A source at which a person can sign in: what :meth:`~tokenkit.manager.TokenManager.sign_in` asks for."""
 
     def sign_in(self, show: Callable[[Any], object] | None, timeout: float | timedelta, *, clock: Clock) -> Token:
         """Ask a person, in the calling thread, and return the token that comes of it."""
