@@ -11,6 +11,7 @@ from support.forked import Child
 from support.raw_server import answer, raw_server, says
 
 from tokenkit.contracts import TokenFetcher
+from tokenkit.errors import TransportError
 from tokenkit.fetchers import (
     AuthorizationServer,
     BodyTokenFetcher,
@@ -142,3 +143,35 @@ def test_a_request_waits_3_seconds_for_a_connection_and_30_for_an_answer(ask: Ca
         told = call.request.req_kwargs
         assert ((3.05, 30), None, True) == (told["timeout"], told["cert"], told["stream"])
         assert told["verify"]  # True, or the bundle that the environment names
+
+
+def test_a_request_that_was_broken_off_drops_its_session(sending: Spied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock inside it may be locked for ever, so the next request has another session; a failure keeps it."""
+    fetcher = KINDS["body"]("https://idp.example/token", retries=0)
+    outcomes: list[BaseException] = [requests.ConnectionError(), KeyboardInterrupt(), KeyboardInterrupt()]
+
+    def broken(*_: object, **__: object) -> None:
+        raise outcomes.pop(0)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", broken)
+    for expected in (TransportError, KeyboardInterrupt, KeyboardInterrupt):
+        with pytest.raises(expected):
+            fetcher.fetch()
+    first, second, third = sending
+    assert first is second
+    assert second is not third
+
+
+def test_a_users_session_stays_the_users(monkeypatch: pytest.MonkeyPatch, sending: Spied) -> None:
+    """One that was given is used on, whatever breaks a request off: it is not the fetcher's to drop."""
+    session = requests.Session()
+    fetcher = KINDS["body"]("https://idp.example/token", session=session)
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", broken)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fetcher.fetch()
+    assert [session, session] == sending

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from support.interrupts import needs_timer, storm
 from support.scripted import PATIENCE, Gate, ask, outcomes
 
 from tokenkit import Token
@@ -125,7 +126,7 @@ def test_nothing_is_kept(flights: SingleFlight, source: Source, clock: FakeClock
     futures, gate = start(flights, source, clock)
     gate.release()
     outcomes(futures)
-    assert {} == flights._tables.get().flights
+    assert 0 == len(flights._tables.get().flights)
 
 
 def test_a_child_starts_without_flights(flights: SingleFlight, source: Source, clock: FakeClock) -> None:
@@ -151,3 +152,27 @@ def test_a_copy_has_flights_of_its_own(twin: Callable[[Any], Any]) -> None:
     flights = SingleFlight(SystemClock())
     flights.join("key", lambda: Token("t"), lambda _: True, patience=0)
     assert "u" == twin(flights).join("key", lambda: Token("u"), lambda _: True, patience=0).access_token
+
+
+@needs_timer
+def test_an_interrupt_leaves_no_flight_behind() -> None:
+    """Wherever it falls, another thread leads the next fetch at once, and nothing is kept."""
+    flights = SingleFlight(SystemClock())
+
+    def fetch() -> str:
+        return flights.join("key", lambda: Token("t"), lambda _: True, patience=60).access_token
+
+    def look() -> None:
+        assert ["t"] == outcomes(ask(fetch, 1))
+
+    storm(fetch, 300, after=look)
+    assert 0 == len(flights._tables.get().flights)
+
+
+def test_a_fetch_that_calls_back_does_not_wait_for_itself(flights: SingleFlight) -> None:
+    """The thread that leads a flight and asks again fetches beside it; on this clock it would wait for ever."""
+
+    def call_back() -> Token:
+        return flights.join("key", lambda: Token("inner"), lambda _: True, patience=9)
+
+    assert "inner" == flights.join("key", call_back, lambda _: True, patience=9).access_token

@@ -23,7 +23,8 @@ def test_unused_locks_are_dropped() -> None:
         with storage.lock(str(number), 0):
             pass
     table = storage._locks._tables.get()
-    assert {} == table._held
+    assert 0 == len(table.holders)
+    assert {} == table.waiting
 
 
 def test_a_child_finds_no_lock_held() -> None:

@@ -2,12 +2,16 @@
 
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")
+
+_AGAIN = 0.02  # seconds after which there is another one, where a ``__del__`` has swallowed the first
 
 
 class Interrupt(BaseException):
@@ -18,13 +22,20 @@ def _raise(*_: object) -> None:
     raise Interrupt
 
 
+def _report(unraisable: Any) -> None:
+    if unraisable.exc_type is not Interrupt:  # which may fall into a __del__, too
+        sys.__unraisablehook__(unraisable)
+
+
 @contextmanager
 def _handled() -> Iterator[None]:
     # pytest-timeout uses the same timer; it gets it back as it was.
-    theirs, remaining = signal.signal(signal.SIGALRM, _raise), signal.setitimer(signal.ITIMER_REAL, 0)
+    remaining, theirs = signal.setitimer(signal.ITIMER_REAL, 0), signal.signal(signal.SIGALRM, _raise)
+    hook, sys.unraisablehook = sys.unraisablehook, _report
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGALRM, theirs)
         signal.setitimer(signal.ITIMER_REAL, *remaining)
 
@@ -43,8 +54,12 @@ def storm(
     with _handled():
         for _ in range(times):
             try:
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, longest))
-                while True:
-                    work()
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, longest), _AGAIN)
+                    while True:
+                        work()
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
             except Interrupt:
-                after()
+                pass
+            after()

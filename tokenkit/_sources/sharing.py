@@ -7,16 +7,16 @@ reported and done without: it never costs a caller the token that the source wou
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, final
 
 from tokenkit._sources.grants import SharedGrant, is_ended, settle
 from tokenkit._sources.ledger import ledger_of
+from tokenkit._sources.locking import under_lock
 from tokenkit.clock import Clock
 from tokenkit.contracts import TokenStorage
-from tokenkit.errors import SignInRequiredError, StorageLockTimeoutError, TokenEndpointError, TokenKitError
+from tokenkit.errors import SignInRequiredError, TokenEndpointError, TokenKitError
 from tokenkit.tokens import Token
 
 __all__ = ["Ask", "Renewed", "Report", "SharedToken", "is_newer", "is_refused", "lock_patience"]
@@ -117,8 +117,9 @@ class SharedToken:
                 the grant.
             Exception: What *ask* raised; nothing else.
         """
-        began = self._now()
-        with self._lock(lock_timeout, note_lock) as lock_error:
+
+        def renewed(lock_error: Exception | None) -> Renewed:
+            began = self._now()
             stored = self.read()
             if stored is not None and is_good(stored):
                 self._report("cache_refresh", "adopted", self._now() - began)
@@ -129,6 +130,10 @@ class SharedToken:
             else:
                 previous = self._grant.newest(lock_error)
             return self._asked(stored, previous, ask, is_good)
+
+        if lock_timeout is None:
+            return renewed(None)
+        return under_lock(self._storage, self._lock_key, lock_timeout, renewed, note=note_lock, trouble=self._trouble)
 
     def _previous(self, stored: Token | None, held: Token | None, held_was_saved: bool) -> Token | None:
         """Return the token to refresh, with the newest refresh token that this process knows of."""
@@ -213,32 +218,6 @@ class SharedToken:
         if expected is not None and is_good(expected) and is_newer(expected, token):
             return Renewed(expected, True, True)
         return Renewed(token, False)
-
-    @contextmanager
-    def _lock(self, timeout: float | None, note: Callable[[bool], None]) -> Iterator[Exception | None]:
-        """Hold the storage's lock if it is to be had in time; in any case go on, and say why it is not held."""
-        entered = None if timeout is None else self._entered(timeout)
-        lock = None if isinstance(entered, Exception) else entered
-        note(lock is not None)
-        try:
-            yield entered if isinstance(entered, Exception) else None
-        finally:
-            note(False)
-            if lock is not None:
-                try:
-                    lock.__exit__(None, None, None)
-                except Exception as error:
-                    self._trouble("cache_refresh", "error", error)
-
-    def _entered(self, timeout: float) -> AbstractContextManager[None] | Exception:
-        try:
-            lock = self._storage.lock(self._lock_key, timeout)
-            lock.__enter__()
-        except Exception as error:
-            is_late = isinstance(error, StorageLockTimeoutError)
-            self._trouble("cache_refresh", "lock_timeout" if is_late else "error", error)
-            return error
-        return lock
 
     def _trouble(self, name: str, result: str, error: Exception) -> None:
         # A storage's own errors are clean; of any other only the type is certain to hold no secret.

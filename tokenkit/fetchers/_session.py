@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import http.client
 import io
+import queue
 import socket
+from collections import deque
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from types import MappingProxyType
@@ -101,12 +103,40 @@ class _TLSConnection(_Connection, HTTPSConnection):
     pass
 
 
+class _Idle:
+    """A pool's idle connections: what urllib3 asks of a ``LifoQueue``, but without a lock.
+
+    A signal whose handler raises may leave the queue's lock locked, and the pool's finaliser takes it, too: whichever
+    thread the collector runs in would then hang.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._items: deque[Any] = deque()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if len(self._items) >= self._maxsize:
+            raise queue.Full
+        self._items.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        return len(self._items)
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
+    QueueCls = _Idle  # type: ignore[assignment]  # any queue will do, says urllib3
 
 
 class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
+    QueueCls = _Idle  # type: ignore[assignment]  # any queue will do, says urllib3
 
 
 @final

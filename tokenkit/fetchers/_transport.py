@@ -189,6 +189,11 @@ class Transport:
             wrong = wrong_setting(error, self._options) if refused is None else None
             if refused is None and wrong is None:
                 return describe(error, host_of(request.url), outer)
+        except BaseException as interrupt:
+            if not isinstance(interrupt, Exception):
+                # Dropped, not closed: a lock of its pools may be locked for ever (urllib3's ``with lock`` on 3.14).
+                self._own.pop()
+            raise
         if refused is None:
             raise ConfigurationError(wrong or "")
         # A session of the user's has a hook that calls raise_for_status(): the answer itself says more.

@@ -5,27 +5,45 @@ Nothing is kept: a token that landed serves those who waited for it, and nobody 
 
 from __future__ import annotations
 
+import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import final
 
+from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
 from tokenkit.clock import Clock
 from tokenkit.tokens import Token
 
 __all__ = ["SingleFlight"]
 
+_LONGEST_NAP = 1.0  # seconds: what a leader could not tell, because an interrupt ended it, is seen by then
+
+
+@final
+class _Turn:
+    """One thread that wants a token."""
+
+    __slots__ = ("__weakref__", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
 
 @final
 class _Flight:
-    """One key's, as long as somebody uses it; guarded by its table's condition."""
-
-    __slots__ = ("is_under_way", "landed", "users")
+    """One key's, as long as somebody uses it."""
 
     def __init__(self) -> None:
-        self.is_under_way = False
+        # Guarded by its table's guard:
+        self.leader: weakref.ref[_Turn] | None = None  # who fetches; one that is gone, by an interrupt, does not
         self.landed: Token | None = None  # the last one that did
-        self.users = 0
+        self.mailboxes: list[queue.SimpleQueue[None]] = []  # one for each who waits; filled when a fetch ends
+
+    def may_be_led_by(self, turn: _Turn) -> bool:
+        leader = None if self.leader is None else self.leader()
+        return leader is None or leader.thread == turn.thread  # which an interrupt ended, or whose fetch calls back
 
 
 @final
@@ -33,8 +51,9 @@ class _Table:
     """One process's flights."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition(threading.Lock())  # notified when a flight ends
-        self.flights: dict[str, _Flight] = {}  # guarded by changed; one that nobody uses is not in it
+        self.guard = Guard()
+        # Guarded by guard; one that nobody uses is not in it:
+        self.flights: weakref.WeakValueDictionary[str, _Flight] = weakref.WeakValueDictionary()
 
 
 @final
@@ -57,46 +76,54 @@ class SingleFlight:
 
         Args:
             key: What is fetched.
-            fetch: Called by one thread at a time, and with no lock held; whoever it fails for leaves the next its turn.
+            fetch: Called by one thread at a time, and with no lock held; if it raises, the next waiting thread calls
+                its own.
             is_good: Judges a token that another thread fetched.
             patience: Seconds to wait for others, before fetching beside them.
 
         Raises:
             Exception: What *fetch* raised.
         """
-        table = self._tables.get()
-        with table.changed:
+        table, turn = self._tables.get(), _Turn()
+        with table.guard:
             flight = table.flights.setdefault(key, _Flight())
-            flight.users += 1
             known = flight.landed
-            leads = self._wait_locked(table, flight, self._clock.monotonic() + patience)
-            landed = flight.landed
         token = None
         try:
+            self._await_turn(table, flight, turn, self._clock.monotonic() + patience)
+            landed = flight.landed
             if landed is None or landed is known or not is_good(landed):
                 landed = token = fetch()
             return landed
         finally:
             if self._tables.get() is table:  # else in a forked child, where another thread may seem to hold its lock
-                with table.changed:
-                    self._land_locked(table, key, leads, token)
+                try:
+                    _land(table, flight, turn, token)
+                except BaseException:  # Ctrl-C: nobody else would do it
+                    _land(table, flight, turn, token)
+                    raise
 
-    def _wait_locked(self, table: _Table, flight: _Flight, deadline: float) -> bool:
-        """Return whether the flight is the caller's now, rather than the time over."""
-        while flight.is_under_way:
+    def _await_turn(self, table: _Table, flight: _Flight, turn: _Turn, deadline: float) -> None:
+        """Return when *turn* leads, or the time is over."""
+        mailbox: queue.SimpleQueue[None] = queue.SimpleQueue()
+        while True:
+            with table.guard:
+                if flight.may_be_led_by(turn):
+                    flight.leader = weakref.ref(turn)
+                    return
+                flight.mailboxes.append(mailbox)
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
-                return False
-            self._clock.wait(table.changed, remaining)
-        flight.is_under_way = True
-        return True
+                return
+            self._clock.nap(mailbox, min(remaining, _LONGEST_NAP))
 
-    def _land_locked(self, table: _Table, key: str, leads: bool, token: Token | None) -> None:
-        flight = table.flights[key]
+
+def _land(table: _Table, flight: _Flight, turn: _Turn, token: Token | None) -> None:
+    """Leave *token* to those who wait, and the flight to the next of them. May be repeated."""
+    with table.guard:
         flight.landed = token or flight.landed
-        flight.users -= 1
-        if not flight.users:
-            del table.flights[key]
-        if leads:
-            flight.is_under_way = False
-            table.changed.notify_all()
+        if flight.leader is not None and flight.leader() is turn:
+            flight.leader = None
+            for mailbox in flight.mailboxes:
+                mailbox.put(None)
+            flight.mailboxes.clear()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, final
 
@@ -20,6 +19,7 @@ from tokenkit.storage._django_connections import DjangoCaches
 from tokenkit.storage._failures import guarded
 from tokenkit.storage._locks.cache import CacheLocks
 from tokenkit.storage._locks.files import FileLocks
+from tokenkit.storage._locks.holds import Hold
 from tokenkit.storage._locks.threads import KeyLocks
 from tokenkit.storage._names import entry_name, readable_part
 from tokenkit.storage.codec import EntryReader, encode, matches, retention
@@ -131,19 +131,12 @@ class DjangoCacheTokenStorage(TokenStorage):
 
         return self._writing(key, compare_and_put)
 
-    @contextmanager
-    def lock(self, key: str, timeout: float) -> Iterator[None]:
-        """Hold *key*'s lock; on Redis and memcached it is a lease.
+    def lock(self, key: str, timeout: float) -> Hold:
+        """Return what holds *key*'s lock; on Redis and memcached it is a lease.
 
         See :meth:`~tokenkit.contracts.TokenStorage.lock`.
         """
-        name = self._lock_name(key)
-        if self._caches.has_atomic_add():
-            with self._cache_locks.hold(name, timeout, math.ceil(self._lease)):
-                yield
-        else:
-            with self._local_lock(name, timeout):
-                yield
+        return self._hold(self._lock_name(key), timeout, math.ceil(self._lease))
 
     def close(self) -> None:
         """Close this thread's connection to the cache; those of other threads end with their threads."""
@@ -156,25 +149,15 @@ class DjangoCacheTokenStorage(TokenStorage):
     def _lock_name(self, key: str) -> str:
         return self._name("lock", key)
 
-    @contextmanager
-    def _local_lock(self, name: str, timeout: float) -> Iterator[None]:
-        name = entry_name(name, self._alias)
-        if self._caches.is_of_one_process():
-            with _LOCKS_OF_PROCESS.hold(name, timeout):
-                yield
-        else:
-            with self._file_locks.hold(name, timeout):
-                yield
-
-    @contextmanager
-    def _write_lock(self, key: str) -> Iterator[None]:
-        name = self._name("write", key)
+    def _hold(self, name: str, timeout: float, lease: int) -> Hold:
         if self._caches.has_atomic_add():
-            with self._cache_locks.hold(name, _WRITE_TIMEOUT, _WRITE_LEASE):
-                yield
-        else:
-            with self._local_lock(name, _WRITE_TIMEOUT):
-                yield
+            return self._cache_locks.hold(name, timeout, lease)
+        name = entry_name(name, self._alias)
+        locks = _LOCKS_OF_PROCESS if self._caches.is_of_one_process() else self._file_locks
+        return locks.hold(name, timeout)
+
+    def _write_lock(self, key: str) -> Hold:
+        return self._hold(self._name("write", key), _WRITE_TIMEOUT, _WRITE_LEASE)
 
     def _writing(self, key: str, change: Callable[[str], T]) -> T:
         generation = self._read_generation() or self._first_generation()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import AbstractContextManager
 from typing import Any, final
 
+from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
 from tokenkit.contracts import TokenStorage
 from tokenkit.storage._locks.threads import KeyLocks
@@ -24,7 +24,7 @@ class InMemoryTokenStorage(TokenStorage):
     """
 
     def __init__(self) -> None:
-        self._guard = PerProcess(threading.Lock)
+        self._guard = PerProcess(Guard)
         self._entries: dict[str, Token] = {}  # guarded by _guard; tokens are immutable and leave it as they are
         self._locks = KeyLocks()
 

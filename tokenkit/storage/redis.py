@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, final
 
@@ -23,6 +22,7 @@ from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage._failures import guarded
+from tokenkit.storage._locks.holds import Hold
 from tokenkit.storage._names import entry_name
 from tokenkit.storage.codec import EntryReader, encode, matches, retention
 from tokenkit.tokens import Token
@@ -136,22 +136,12 @@ class RedisTokenStorage(TokenStorage):
     def replace(self, key: str, expected: Token | None, token: Token) -> bool:
         return self._call("replacing an entry", lambda client: self._change(client, key, expected, token))
 
-    @contextmanager
-    def lock(self, key: str, timeout: float) -> Iterator[None]:
-        """Hold *key*'s lock, which is a lease of *lock_lease* seconds.
+    def lock(self, key: str, timeout: float) -> Hold:
+        """Return what holds *key*'s lock, which is a lease of *lock_lease* seconds.
 
         See :meth:`~tokenkit.contracts.TokenStorage.lock`.
         """
-        pid, owner = os.getpid(), secrets.token_hex(16)
-        wait = max(0.0, timeout)
-        lock = self._call("making a lock", lambda client: self._lock(client, key))
-        if not guarded("locking", lambda: _acquire(lock, wait, owner)):
-            raise StorageLockTimeoutError("another holds the storage's lock")
-        try:
-            yield
-        finally:
-            if os.getpid() == pid:
-                _release(lock)
+        return _Lease(lambda: self._call("making a lock", lambda client: self._lock(client, key)), timeout)
 
     def close(self) -> None:
         """Close the client that was made from a URL; a client that was given is its maker's to close."""
@@ -235,18 +225,32 @@ class _Once:
     done = False
 
 
-def _acquire(lock: Any, wait: float, owner: str) -> bool:
-    try:
-        return bool(lock.acquire(blocking_timeout=wait, token=owner))
-    except BaseException:
-        # The server may have granted what we do not know of: a lost answer, or a signal.
-        with suppress(Exception):
-            lock.do_release(owner)
-        raise
+@final
+class _Lease(Hold):
+    """One turn with a lock of the server's."""
 
+    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
+        self._make = make
+        self._timeout = max(0.0, timeout)
+        self._owner = secrets.token_hex(16)
+        self._lock: Any = None  # from when the server may have granted it
+        self._is_held = False
 
-def _release(lock: Any) -> None:
-    try:
-        lock.release()
-    except Exception as error:  # what the block did is done; the server frees the lock when its lease is over
-        logger.warning("a lock could not be released before its lease ran out: %s", type(error).__name__)
+    def take(self) -> None:
+        lock = self._make()
+        self._lock = lock
+        if not guarded("locking", lambda: lock.acquire(blocking_timeout=self._timeout, token=self._owner)):
+            self._lock = None
+            raise StorageLockTimeoutError("another holds the storage's lock")
+        self._is_held = True
+
+    def give_back(self) -> None:
+        lock = self._lock
+        if lock is None:
+            return
+        try:
+            lock.do_release(self._owner)  # only if it is this owner's
+        except Exception as error:  # what the block did is done; the server frees the lock when its lease is over
+            if self._is_held:
+                logger.warning("a lock could not be released before its lease ran out: %s", type(error).__name__)
+        self._lock = None

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
+import math
 import queue
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, final
 
 from tokenkit.clock import SystemClock
 from tokenkit.errors import StorageError, StorageLockTimeoutError
+from tokenkit.storage._locks.holds import Hold
 
-__all__ = ["CacheLease", "CacheLocks"]
+__all__ = ["CacheLocks"]
 
 logger = logging.getLogger("tokenkit.storage")
 
 _CLOCK = SystemClock()
 _POLL_INTERVAL = 0.05  # seconds
-
-
-@final
-class CacheLease:
-    """One holder's lock; it may run out.
-
-    Args:
-        seconds: How long it lasts; the cache frees it then.
-    """
-
-    def __init__(self, seconds: int) -> None:
-        self.owner = secrets.token_hex(16)
-        self._seconds = seconds
-        self._deadline = 0.0
-
-    def renew_deadline(self) -> None:
-        """Count from now: called before the cache is asked, so that this clock never ends after the cache's."""
-        self._deadline = _CLOCK.monotonic() + self._seconds
-
-    def is_over(self) -> bool:
-        """Return whether it ran out by this process's clock."""
-        return _CLOCK.monotonic() >= self._deadline
 
 
 @final
@@ -54,47 +32,58 @@ class CacheLocks:
     def __init__(self, call: Callable[[Callable[[Any], Any]], Any]) -> None:
         self._call = call
 
-    @contextmanager
-    def hold(self, name: str, timeout: float, seconds: int) -> Iterator[CacheLease]:
-        """Hold the lock *name* for the block, or for *seconds*.
+    def hold(self, name: str, timeout: float, seconds: int) -> Hold:
+        """Return what holds the lock *name* for its ``with`` block, or for *seconds*.
+
+        Entering it raises StorageLockTimeoutError where ``add`` did not succeed in all that time: another holds the
+        lock, or a memcached is down, which looks the same from here.
 
         Args:
             name: The cache key of the lock.
             timeout: Seconds to wait for it; 0 tries once.
             seconds: How long the lease lasts.
-
-        Raises:
-            StorageLockTimeoutError: ``add`` did not succeed in all that time: another holds it, or a memcached is
-                down, which looks the same from here.
         """
-        pid, lease = os.getpid(), CacheLease(seconds)
-        self._await(name, timeout, seconds, lease)
-        try:
-            yield lease
-        finally:
-            if os.getpid() == pid:
-                self._release(name, lease)
+        return _CacheHold(self._call, name, timeout, seconds)
 
-    def is_held(self, name: str, lease: CacheLease) -> bool:
-        """Return whether the cache still knows *lease*'s holder as the holder of *name*."""
-        return not lease.is_over() and bool(self._call(lambda cache: cache.get(name)) == lease.owner)
 
-    def _await(self, name: str, timeout: float, seconds: int, lease: CacheLease) -> None:
-        deadline = _CLOCK.monotonic() + timeout
+@final
+class _CacheHold(Hold):
+    """One turn with a lock of the cache's."""
+
+    def __init__(self, call: Callable[[Callable[[Any], Any]], Any], name: str, timeout: float, seconds: int) -> None:
+        self._call = call
+        self._name = name
+        self._timeout = timeout
+        self._seconds = seconds
+        self._owner = secrets.token_hex(16)
+        self._until = -math.inf  # when the lease is over; from when the cache may have granted it
+
+    def take(self) -> None:
+        deadline = _CLOCK.monotonic() + self._timeout
         alarm: queue.SimpleQueue[None] = queue.SimpleQueue()  # nobody rings it: a cache cannot call
-        while True:
-            lease.renew_deadline()
-            if self._call(lambda cache: cache.add(name, lease.owner, seconds)):
-                return
+        while not self._is_granted():
             remaining = deadline - _CLOCK.monotonic()
             if remaining <= 0:
                 raise StorageLockTimeoutError("another holds the storage's lock, or the cache is down")
             _CLOCK.nap(alarm, min(_POLL_INTERVAL, remaining))
 
-    def _release(self, name: str, lease: CacheLease) -> None:
-        # Not atomic: a cache has no compare-and-delete. The check of the deadline makes the gap a very small one.
+    def _is_granted(self) -> bool:
+        # Counted from before the cache is asked, so that this clock never ends after the cache's.
+        self._until = _CLOCK.monotonic() + self._seconds
         try:
-            if self.is_held(name, lease):
-                self._call(lambda cache: cache.delete(name))
+            granted = bool(self._call(lambda cache: cache.add(self._name, self._owner, self._seconds)))
+        except Exception:
+            self._until = -math.inf
+            raise
+        if not granted:
+            self._until = -math.inf
+        return granted
+
+    def give_back(self) -> None:
+        # Not atomic: a cache has no compare-and-delete. The check of the time makes the gap a very small one.
+        try:
+            if self._until > _CLOCK.monotonic() and self._call(lambda cache: cache.get(self._name)) == self._owner:
+                self._call(lambda cache: cache.delete(self._name))
         except StorageError as error:  # what the block did is done; the cache frees the lock when the lease is over
             logger.warning("a lock could not be released before its lease ran out: %s", error)
+        self._until = -math.inf

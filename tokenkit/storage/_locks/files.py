@@ -8,9 +8,8 @@ it could otherwise lock a file that has none any more, beside the holder of its 
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -20,6 +19,8 @@ from tokenkit.clock import SystemClock
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.storage._directory import OwnDirectory
 from tokenkit.storage._failures import guarded
+from tokenkit.storage._locks.flock import Flock, has_flock
+from tokenkit.storage._locks.holds import Hold
 from tokenkit.storage._locks.threads import KeyLocks
 
 __all__ = ["FileLocks"]
@@ -28,9 +29,6 @@ _POLL_INTERVAL = 0.025  # seconds
 _SUFFIXES = (".lock", ".write")
 _TIDYING_INTERVAL = 3600.0  # seconds
 _CLOCK = SystemClock()
-
-# A lock that a child inherited and left: its finaliser would unlock the file, which parent and child share.
-_inherited: list[BaseFileLock] = []
 
 
 @final
@@ -49,35 +47,19 @@ class FileLocks:
         self._suffix = suffix
         self._threads = KeyLocks()
 
-    @contextmanager
-    def hold(self, name: str, timeout: float) -> Iterator[None]:
-        """Hold the lock *name* for the block.
+    def hold(self, name: str, timeout: float) -> Hold:
+        """Return what holds the lock *name* for its ``with`` block.
+
+        Entering it raises StorageLockTimeoutError where another thread or process held the lock all that time, and
+        StorageError where the lock file cannot be used.
 
         Args:
             name: A name that is safe in a path.
             timeout: Seconds to wait for it; 0 tries once.
-
-        Raises:
-            StorageLockTimeoutError: Another thread or process held it all that time.
-            StorageError: The lock file cannot be used.
         """
-        deadline = _CLOCK.monotonic() + timeout
-        with self._threads.hold(name, timeout):
-            lock = guarded("opening a lock file", lambda: self._file_lock(name))
-            remaining = max(0.0, deadline - _CLOCK.monotonic())
-            if not guarded("locking a file", lambda: _acquire(lock, remaining)):
-                raise StorageLockTimeoutError("another process holds the storage's lock")
-            pid = os.getpid()
-            try:
-                yield
-            finally:
-                if os.getpid() == pid:
-                    guarded("unlocking a file", lock.release)
-                else:
-                    _inherited.append(lock)
+        return _FileHold(self._threads.hold(name, timeout), lambda: self._file_lock(name), timeout)
 
-    def _file_lock(self, name: str) -> BaseFileLock:
-        # A new object each time: filelock's are re-entrant, and two of them exclude each other even in one thread.
+    def _file_lock(self, name: str) -> Flock | _Substitute:
         directory = self._directory.made()
         if self._directory.is_to_be_tidied("locks", _TIDYING_INTERVAL):
             for path in directory.iterdir():
@@ -85,8 +67,9 @@ class FileLocks:
                     self._remove_unused(path)
         return self._made(directory / f"{name}{self._suffix}")
 
-    def _made(self, path: Path) -> BaseFileLock:
-        return FileLock(path, mode=self._directory.file_mode, thread_local=False, fallback_to_soft=False)
+    def _made(self, path: Path) -> Flock | _Substitute:
+        make = Flock if has_flock else _Substitute
+        return make(path, self._directory.file_mode)
 
     def _remove_unused(self, path: Path) -> None:
         """Remove a lock file that was made some time ago, unless somebody holds it; who waits for it makes another."""
@@ -94,11 +77,57 @@ class FileLocks:
             if _CLOCK.time() - path.stat().st_mtime < _TIDYING_INTERVAL:
                 return
             lock = self._made(path)
-            if _acquire(lock, 0.0):
+            if lock.acquire(0.0):
                 try:
                     path.unlink(missing_ok=True)
                 finally:
                     lock.release()
+
+
+@final
+class _FileHold(Hold):
+    """One thread's turn with a lock file."""
+
+    def __init__(self, among_threads: Hold, make: Callable[[], Flock | _Substitute], timeout: float) -> None:
+        self._among_threads = among_threads
+        self._make = make
+        self._timeout = timeout
+        self._lock: Flock | _Substitute | None = None
+
+    def take(self) -> None:
+        deadline = _CLOCK.monotonic() + self._timeout
+        self._among_threads.take()
+        lock = self._lock = guarded("opening a lock file", self._make)
+        remaining = max(0.0, deadline - _CLOCK.monotonic())
+        if not guarded("locking a file", lambda: lock.acquire(remaining)):
+            raise StorageLockTimeoutError("another process holds the storage's lock")
+
+    def give_back(self) -> None:
+        lock = self._lock
+        try:
+            if lock is not None:
+                guarded("unlocking a file", lock.release)
+        finally:
+            self._among_threads.give_back()
+
+    def leave_to_parent(self) -> None:
+        if isinstance(self._lock, Flock):
+            self._lock.leave_to_parent()
+
+
+@final
+class _Substitute:
+    """A lock of filelock's, which knows how Windows locks files; used as a :class:`Flock` is."""
+
+    def __init__(self, path: Path, mode: int) -> None:
+        # A new object each time: filelock's are re-entrant, and two of them exclude each other even in one thread.
+        self._lock = FileLock(path, mode=mode, thread_local=False, fallback_to_soft=False)
+
+    def acquire(self, timeout: float) -> bool:
+        return _acquire(self._lock, timeout)
+
+    def release(self) -> None:
+        self._lock.release(force=True)
 
 
 def _acquire(lock: BaseFileLock, timeout: float) -> bool:

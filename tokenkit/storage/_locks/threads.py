@@ -2,83 +2,106 @@
 
 from __future__ import annotations
 
-import os
+import queue
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import final
+from weakref import WeakValueDictionary
 
+from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
+from tokenkit.clock import SystemClock
 from tokenkit.errors import StorageLockTimeoutError
+from tokenkit.storage._locks.holds import Hold
 
 __all__ = ["KeyLocks"]
 
-
-@final
-class _Held:
-    """A key's lock and how many threads hold it or wait for it."""
-
-    __slots__ = ("lock", "users")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
+_CLOCK = SystemClock()
+_LONGEST_NAP = 1.0  # seconds: a holder that an interrupt ended tells nobody
 
 
 @final
 class _Table:
-    """One process's locks."""
+    """One process's locks; a key that nobody uses is not in it."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[str, _Held] = {}  # guarded by _guard; a key that nobody uses is not in it
+        self.guard = Guard()
+        # Guarded by guard:
+        self.holders: WeakValueDictionary[str, _KeyHold] = WeakValueDictionary()  # one that is gone holds nothing
+        self.waiting: dict[str, list[queue.SimpleQueue[None]]] = {}  # filled when the key's holder leaves
 
-    def join(self, key: str) -> threading.Lock:
-        with self._guard:
-            held = self._held.setdefault(key, _Held())
-            held.users += 1
-            return held.lock
 
-    def leave(self, key: str) -> None:
-        with self._guard:
-            held = self._held[key]
-            held.users -= 1
-            if not held.users:
-                del self._held[key]
+@final
+class _KeyHold(Hold):
+    """One thread's turn with a key."""
+
+    def __init__(self, table: _Table, key: str, timeout: float) -> None:
+        self._table = table
+        self._key = key
+        self._timeout = timeout
+        self._thread = threading.get_ident()
+
+    def take(self) -> None:
+        self._thread = threading.get_ident()
+        deadline = _CLOCK.monotonic() + self._timeout
+        mailbox: queue.SimpleQueue[None] = queue.SimpleQueue()
+        try:
+            while not self._is_taken(mailbox):
+                remaining = deadline - _CLOCK.monotonic()
+                if remaining <= 0:
+                    raise StorageLockTimeoutError("another thread holds the storage's lock")
+                _CLOCK.nap(mailbox, min(remaining, _LONGEST_NAP))
+        finally:
+            self._leave(mailbox)
+
+    def _is_taken(self, mailbox: queue.SimpleQueue[None]) -> bool:
+        """Take the lock if it is free; else have *mailbox* filled when it may be."""
+        table = self._table
+        with table.guard:
+            holder = table.holders.get(self._key)
+            if holder is None:
+                table.holders[self._key] = self
+                return True
+            if holder._thread == self._thread:  # it would wait for itself
+                raise StorageLockTimeoutError("this thread holds the storage's lock already")
+            table.waiting.setdefault(self._key, []).append(mailbox)
+            return False
+
+    def _leave(self, mailbox: queue.SimpleQueue[None]) -> None:
+        with self._table.guard:
+            waiting = self._table.waiting.get(self._key)
+            if waiting is not None:
+                waiting[:] = [one for one in waiting if one is not mailbox]
+                if not waiting:
+                    del self._table.waiting[self._key]
+
+    def give_back(self) -> None:
+        table = self._table
+        with table.guard:
+            if table.holders.get(self._key) is self:
+                del table.holders[self._key]
+            for mailbox in table.waiting.get(self._key, ()):  # before they are forgotten: this may be repeated
+                mailbox.put(None)
+            table.waiting.pop(self._key, None)
 
 
 @final
 class KeyLocks:
     """Locks between threads, by key; made when wanted and dropped when nobody uses them.
 
-    Not re-entrant, and not fair. A forked child starts with none held: it never touches an inherited lock, not even
-    where it leaves a ``with`` block that its parent entered.
+    Not re-entrant, and not fair: a thread that asks for what it holds is refused at once. A forked child starts with
+    none held: it never touches an inherited lock, not even where it leaves a ``with`` block that its parent entered.
     """
 
     def __init__(self) -> None:
         self._tables = PerProcess(_Table)
 
-    @contextmanager
-    def hold(self, key: str, timeout: float) -> Iterator[None]:
-        """Hold *key*'s lock for the block.
+    def hold(self, key: str, timeout: float) -> Hold:
+        """Return what holds *key*'s lock for its ``with`` block.
+
+        Entering it raises StorageLockTimeoutError where another thread held the lock all that time.
 
         Args:
             key: Any string.
             timeout: Seconds to wait for it; 0 tries once.
-
-        Raises:
-            StorageLockTimeoutError: Another thread held it all that time.
         """
-        pid, table = os.getpid(), self._tables.get()
-        lock = table.join(key)
-        try:
-            if not lock.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX)):
-                raise StorageLockTimeoutError("another thread holds the storage's lock")
-            try:
-                yield
-            finally:
-                if os.getpid() == pid:
-                    lock.release()
-        finally:
-            if os.getpid() == pid:
-                table.leave(key)
+        return _KeyHold(self._tables.get(), key, timeout)
