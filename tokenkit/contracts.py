@@ -78,7 +78,7 @@ class TokenFetcher(ABC):
     """Fetches one kind of token: alone under a manager, or as a step of a pipeline.
 
     Subclasses set :attr:`name` and define :meth:`fetch`. A manager or pipeline calls a fetcher from one thread at a
-    time, save where an attempt hangs and another supersedes it.
+    time, except when a hung attempt is replaced by a new one.
     """
 
     name: str
@@ -88,17 +88,17 @@ class TokenFetcher(ABC):
     ttl: timedelta | None = None
     """A lifetime that overrides what the answer says; None believes the answer."""
     spends_refresh_token: bool = False
-    """Whether :meth:`fetch` itself spends a refresh token: two who do so at once may lose the grant, so each waits
-    longer for the other."""
+    """Whether :meth:`fetch` itself spends a refresh token. Two that do so at the same time may lose the grant, so each
+    waits longer for the other."""
     rotates: bool = True
     """Whether the server may give a new refresh token for a spent one."""
 
     @property
     def grant_key(self) -> str | None:
-        """Under which a storage keeps this fetcher's refresh token, apart from the access token; by default None.
+        """The storage's key of this fetcher's refresh token, apart from that of the access token; by default None.
 
-        Who has one gets every token by a refresh token: all who have the same share it, and its lock, whatever their
-        access tokens. None: a refresh token stands beside the access token it came with.
+        A fetcher that has one gets every token by a refresh token. All fetchers with the same key share the refresh
+        token and its lock, whatever their access tokens are. None: a refresh token is kept beside its access token.
         """
         return None
 
@@ -119,7 +119,7 @@ class TokenFetcher(ABC):
         """
 
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
-        """Renew *current*, the token held last, spent or rejected as it may be. By default, fetch anew.
+        """Renew *current*, the token held last, which may be expired or rejected. By default, fetch a new one.
 
         Raises:
             AuthenticationError: There is no token to be had.
@@ -157,7 +157,7 @@ class TokenProvider(ABC):
 
     @property
     def grant_key(self) -> str | None:
-        """Under which a storage keeps the refresh token, as of a fetcher; None, as by default: beside the token."""
+        """The storage's key of the refresh token, as of a fetcher. None, the default: it is kept beside the token."""
         return None
 
     @property
@@ -284,8 +284,8 @@ class TokenStorage(ABC):
 def takes_context(function: Callable[..., Any], positional: int = 0) -> bool:
     """Return whether *function* is to be called with a context after *positional* other arguments.
 
-    It is where the parameter in that place is required or is called ``context``, and where there is ``*args``. An
-    optional parameter of another name is the function's own affair. Asked once per function.
+    It is if the parameter in that place is required or is called ``context``, and if there is ``*args``. An optional
+    parameter of another name is left to its default. Asked once per function.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())

@@ -35,11 +35,10 @@ class TokenEvent:
 class TokenListener:
     """Hears what happens to a manager's token. Override what you need; every method does nothing by default.
 
-    Methods run on whichever thread made the thing happen, with no lock held, so they may call the manager; what they
-    hear in the midst of an attempt is no place to wait for a token, which is a RuntimeError there. What they raise is
-    logged and ignored, but for Ctrl-C and any other :class:`BaseException` that is no :class:`Exception`: on a caller's
-    thread it goes on to the caller, once the token has landed. A listener that leaves :meth:`cache_hit` alone costs
-    the hot path nothing.
+    A method runs on the thread that made the thing happen, with no lock held, so it may call the manager. During an
+    attempt it must not wait for a token: that is a RuntimeError. What it raises is logged and ignored, except for Ctrl-C
+    and any other :class:`BaseException` that is no :class:`Exception`: on a caller's thread that goes on to the caller,
+    once the token has landed. A listener that does not override :meth:`cache_hit` costs the hot path nothing.
     """
 
     def token_acquire(self, event: TokenEvent) -> None:
@@ -69,7 +68,7 @@ class TokenListener:
 
 @final
 class Announcer:
-    """Tells one service's listeners what happened, and keeps what they raise from the teller. Never changes.
+    """Tells the listeners of one service what happened, and catches what they raise. Never changes.
 
     Raises:
         ConfigurationError: *listeners* is no list, or a listener is no :class:`TokenListener`.

@@ -1,7 +1,7 @@
 """The one place that says what may be copied and pickled.
 
-A pickle is easily stored or sent, so a fetcher or storage that holds a literal secret refuses to be pickled, save into
-a child that ``multiprocessing`` is spawning, which gets it over a private pipe. The same rule guards
+A pickle is easily stored or sent, so a fetcher or storage that holds a literal secret refuses to be pickled. The
+exception is a child that ``multiprocessing`` is spawning, which gets it over a private pipe. The same rule guards
 ``AuthenticationString`` in the standard library.
 """
 

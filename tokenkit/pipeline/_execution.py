@@ -1,7 +1,7 @@
 """One execution of a pipeline, by one thread: what it has got so far, and what it does not trust.
 
-Each step's token is taken from the cache where it is good there, else fetched with the tokens it depends on, which are
-got in the same way. Sharing a step's token with others is :mod:`tokenkit._sources.sharing`'s.
+Each step's token is taken from the cache if it is good there. If not, it is fetched with the tokens that it depends on,
+which are found in the same way. How a step's token is shared with others is in :mod:`tokenkit._sources.sharing`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ __all__ = ["Execution", "StepStore"]
 logger = logging.getLogger("tokenkit.pipeline")
 
 _UPSTREAM_REFUSALS = (401, 403)
-_UPSTREAM_ROUNDS = 3  # how often what is no longer good by then is fetched anew, before a step makes do
+_UPSTREAM_ROUNDS = 3  # how often a dependency that has expired meanwhile is fetched anew
 
 
 @final
 @dataclass(frozen=True)
 class StepStore:
-    """Where the threads and processes that run one pipeline's steps meet.
+    """What the threads and processes that run the steps of one pipeline share.
 
     Args:
-        storage: Has the tokens, and the locks under which they are renewed.
-        keys: Of each step there, by name; asked for once, so that one execution locks, reads and writes one key.
-        flights: What this process's threads do with until the storage's lock is to be had again.
+        storage: Keeps the tokens, and has the locks under which they are renewed.
+        keys: The storage's key of each step, by name. Read once, so that one execution locks, reads and writes one key.
+        flights: Single flight inside this process, used while the storage's lock cannot be taken.
     """
 
     storage: TokenStorage
@@ -139,9 +139,9 @@ class Execution:
     ) -> Token:
         """Fetch the step without its lock, which another has held for longer than we wait.
 
-        The other may be healthy: it holds the lock of the last step while it fetches all before. By the time that we
-        have got those too, of which it fetched each before us, it is soon done with this one: so it is waited for
-        once more.
+        The other may be healthy: it holds the lock of the last step while it fetches all steps before it. It fetched
+        each of those before us, so when we have them too, it will soon be done with this step: we wait for it once
+        more.
         """
         if not is_taken or not step.depends_on:
             return self._healed(step, previous)

@@ -1,6 +1,6 @@
-"""What a pipeline falls back on without its storage's lock: one flight a step among the threads of this process.
+"""Single flight inside this process, used while the storage's lock cannot be taken: one fetch a step for all threads.
 
-Nothing is kept: a token that landed serves those who waited for it, and nobody who came later.
+Nothing is kept: a token serves the threads that waited for it, and no thread that comes later.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class _Turn:
 
 @final
 class _Flight:
-    """One key's, as long as somebody uses it."""
+    """The flight of one key, kept while a thread uses it."""
 
     def __init__(self) -> None:
         # Guarded by its table's guard:
         self.leader: weakref.ref[_Turn] | None = None  # who fetches; one that is gone, by an interrupt, does not
-        self.landed: Token | None = None  # the last one that did
+        self.landed: Token | None = None  # the token of the last fetch that succeeded
         self.mailboxes: list[queue.SimpleQueue[None]] = []  # one for each who waits; filled when a fetch ends
 
     def may_be_led_by(self, turn: _Turn) -> bool:
@@ -48,7 +48,7 @@ class _Flight:
 
 @final
 class _Table:
-    """One process's flights."""
+    """The flights of one process."""
 
     def __init__(self) -> None:
         self.guard = Guard()

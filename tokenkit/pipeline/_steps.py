@@ -39,10 +39,10 @@ def keys_of(by_name: Mapping[str, TokenFetcher], prefix: str) -> dict[str, str]:
     """Return under which key each step's token is cached, by the step's name: prefix:key, or the key alone.
 
     Prefixes and names are escaped, so that "a" with "b:c" is not "a:b" with "c". A key that says more than a name ends
-    in a digest, and stays what it is elsewhere.
+    in a digest, and is the same in every pipeline.
 
-    A token is of whoever the tokens are that it was bought with. So where a step upstream says more than its name, a
-    digest of the keys upstream is added: two users' steps that differ by that alone never meet.
+    A token belongs to the user whose tokens it was bought with. So where the key of a step upstream says more than its
+    name, a digest of the keys upstream is added: two users' steps that differ by that alone never share an entry.
     """
     own = {name: step.cache_key for name, step in by_name.items()}
     return {name: ":".join(_key_parts(name, by_name, own, prefix)) for name in by_name}

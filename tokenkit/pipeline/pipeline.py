@@ -35,8 +35,8 @@ class TokenFetchPipeline:
 
     Args:
         steps: Fetchers, each after those it depends on; the last one's token is the pipeline's.
-        storage: Where each step's token is cached, under its ``cache_key`` and, where a step that it depends on has
-            one that says more than its name, a digest of these: what is bought with Alice's token is hers.
+        storage: Where each step's token is cached, under its ``cache_key``. Where a step that it depends on has a key
+            that says more than its name, a digest of these keys is added: what is bought with Alice's token is hers.
         cache_key_prefix: Put before each key with a colon; empty: the key stands alone. Steps whose key is their name
             tell no two tenants apart: give each tenant a prefix, or a storage.
         validate_dependencies: Check the steps here. False: at the first :meth:`execute`.
@@ -112,8 +112,9 @@ class TokenFetchPipeline:
 
         Args:
             force_refresh: Fetch every step anew; one that another fetched since this call began counts.
-            timeout: Seconds, or a timedelta, for the whole, told to each step in its context. A step is not begun
-                after it, and none is cut off. None: no limit of ours; 0: what is cached or nothing.
+            timeout: Seconds, or a timedelta, for all steps together; each step finds what is left in its context. No
+                step begins after it, and a step that has begun is not cut off. None: no limit; 0: what is cached or
+                nothing.
 
         Raises:
             AuthenticationError: A step failed, or the time was over; ``step_name`` names the step. Tokens of earlier
@@ -124,10 +125,10 @@ class TokenFetchPipeline:
         return self._execute(names if force_refresh else (), None, timeout)
 
     def renew(self, current: Token, from_step: str | None = None, timeout: float | timedelta | None = None) -> Token:
-        """Return a token to take the place of *current*, the last step's that was held.
+        """Return a token to replace *current*, the last step's token that was held.
 
         Args:
-            current: What is not taken from the cache again, nor what is older; another valid token there is taken.
+            current: This token is not taken from the cache again, nor is an older one; another valid token there is.
             from_step: Fetch this step and its dependents anew, and nothing else. None: the last step alone.
             timeout: As of :meth:`execute`.
 
@@ -241,7 +242,7 @@ class PipelineTokenProvider(TokenProvider):
 
     @property
     def cache_key(self) -> str:
-        """The service's name and the pipeline's digest: no other pipeline's token, nor a step's, has this key."""
+        """The service's name and the pipeline's digest. No token of another pipeline, or of a step, has this key."""
         return f"{self.service_name}#{self.pipeline.cache_key}"
 
     def fetch_token(self, context: FetchContext | None = None) -> Token:
