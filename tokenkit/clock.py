@@ -74,7 +74,13 @@ _boottime = _monotonic_source()
 
 @final
 class SystemClock(Clock):
-    """The machine's clocks: ``time.time`` and, where there is one, ``CLOCK_BOOTTIME``, which counts suspend."""
+    """The machine's clocks: ``time.time`` and, where there is one, ``CLOCK_BOOTTIME``, which counts suspend.
+
+    Example:
+        >>> clock = SystemClock()
+        >>> clock.now().tzinfo
+        datetime.timezone.utc
+    """
 
     # Bound to the C functions themselves: a Python frame between would double the cost of the hot path.
     time = staticmethod(_time.time)

@@ -36,7 +36,7 @@ class TokenListener:
     """Hears what happens to a manager's token. Override what you need; every method does nothing by default.
 
     A method runs on the thread that made the thing happen, with no lock held, so it may call the manager. During an
-    attempt it must not wait for a token: that is a RuntimeError. What it raises is logged and ignored, except for Ctrl-C
+    attempt it must not wait for a token: that is a RuntimeError. What it raises is logged and ignored, except Ctrl-C
     and any other :class:`BaseException` that is no :class:`Exception`: on a caller's thread that goes on to the caller,
     once the token has landed. A listener that does not override :meth:`cache_hit` costs the hot path nothing.
     """

@@ -48,8 +48,8 @@ class BearerAuth(AuthBase):
         scheme: The word before the token. None: the one that the token says, ``Bearer`` as a rule; ``""``: none, for
             headers such as ``X-Api-Key`` that hold the bare token.
         refresh_status_codes: The statuses, from 400 to 599, that say that a token is no good.
-        max_refresh_attempts: How often one request may be sent again. 0: never; the rejected token is replaced all
-            the same, for the next request.
+        max_refresh_attempts: How often one request may be sent again (2). 0: never, but the rejected token is
+            replaced all the same, for the next request.
         timeout: Seconds, or a timedelta, that a request waits for a token. None: as long as the manager's policy
             lets a renewal run; 0: a request never waits.
         origins: Only these get the token, as ``https://host[:port]``, or ``https://*.host`` for the hosts below
@@ -64,7 +64,8 @@ class BearerAuth(AuthBase):
 
     Example:
         >>> import requests
-        >>> from tokenkit import BearerAuth, StaticTokenFetcher, Token
+        >>> from tokenkit import BearerAuth, Token
+        >>> from tokenkit.fetchers import StaticTokenFetcher
         >>> auth = BearerAuth(StaticTokenFetcher(Token("abc")), header="X-Api-Key", scheme="")
         >>> requests.Request("GET", "https://api.example.com/", auth=auth).prepare().headers["X-Api-Key"]
         'abc'

@@ -50,7 +50,7 @@ class AuthorizedSession(requests.Session):
         header: The header to set.
         scheme: The word before the token. None: the one that the token says; ``""``: none.
         refresh_status_codes: The statuses that say that a token is no good.
-        max_refresh_attempts: How often one request may be sent again with another token. 0: never.
+        max_refresh_attempts: How often one request may be sent again with another token. None said: 2; 0: never.
         refresh_timeout: Seconds that a request waits for a token. None: as the manager's policy says.
         timeout: Seconds for the connection and for each read, or a pair of them, where a request gives none. None:
             no limit.
@@ -61,6 +61,14 @@ class AuthorizedSession(requests.Session):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> from tokenkit.fetchers import StaticTokenFetcher
+        >>> source = StaticTokenFetcher("a-token")
+        >>> with AuthorizedSession(source, base_url="https://api.example.com/v1") as session:
+        ...     request = requests.Request("GET", "orders")
+        ...     session.prepare_request(request).url
+        'https://api.example.com/v1/orders'
     """
 
     __attrs__: list[str] = [*requests.Session.__attrs__, "base_url", "timeout", "_made"]  # noqa: RUF012  # as requests has it

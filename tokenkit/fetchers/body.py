@@ -53,6 +53,9 @@ class BodyTokenFetcher(HttpTokenFetcher):
             them. None: it is not spent, and each renewal logs in anew.
         default_token_type: The type where the answer names none.
         default_lifetime: The lifetime where the answer tells none. None: for ever.
+
+    Example:
+        >>> source = BodyTokenFetcher("device", "https://idp.example.com", "/device", token_field="data.token")
     """
 
     _: KW_ONLY

@@ -30,6 +30,12 @@ class ChainedTokenFetcher(TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> from tokenkit.fetchers import EnvTokenFetcher, StaticTokenFetcher
+        >>> source = ChainedTokenFetcher(EnvTokenFetcher("NO_SUCH_VARIABLE"), StaticTokenFetcher("a-token"))
+        >>> source.fetch().access_token
+        'a-token'
     """
 
     def __init__(self, *fetchers: TokenFetcher, name: str = "chained", depends_on: Sequence[str] = ()) -> None:

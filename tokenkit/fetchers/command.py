@@ -64,7 +64,7 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         name: The step's name.
         depends_on: The names of the steps whose tokens *env* reads from the context.
         ttl: A lifetime that overrides the answer's; None: the answer's, or that of a JWT, else for ever.
-        timeout: Seconds that the program may run, more than 0 and finite; the context's ``timeout`` shortens it.
+        timeout: Seconds that the program may run; the context's ``timeout`` shortens it. Where nothing is said: 30.
         env: Further environment variables, or a function that returns them, called with the context if it takes one.
             None: none.
         cwd: Where to run it; None: here.
@@ -75,6 +75,10 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> CommandTokenFetcher(["echo", "a-token"]).fetch().access_token
+        'a-token'
     """
 
     argv: Sequence[str]

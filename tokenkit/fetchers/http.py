@@ -183,6 +183,9 @@ class HeaderTokenFetcher(HttpTokenFetcher):
         expires_in_header: The name of a header with its lifetime in seconds. None: there is none.
         expires_at_header: The name of a header with the instant at which it expires. None: there is none.
         expires_at_field: Where in the body that instant is, if the body is JSON. None: nowhere.
+
+    Example:
+        >>> source = HeaderTokenFetcher("app", "https://idp.example.com", "/app", token_header="X-App-Token")
     """
 
     _: KW_ONLY

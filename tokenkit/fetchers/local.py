@@ -47,6 +47,10 @@ class StaticTokenFetcher(SecretKeeper, TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> StaticTokenFetcher("a-token", ttl=timedelta(hours=1)).fetch().token_type
+        'Bearer'
     """
 
     token: Token | str
@@ -106,6 +110,10 @@ class CallableTokenFetcher(TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> CallableTokenFetcher(lambda: Token("a-token")).fetch().access_token
+        'a-token'
     """
 
     function: Callable[[FetchContext], _Answer] | Callable[[], _Answer]
@@ -159,6 +167,9 @@ class EnvTokenFetcher(TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> with_token = EnvTokenFetcher("BILLING_TOKEN", ttl=timedelta(minutes=10))  # read at each fetch
     """
 
     variable: str
@@ -211,10 +222,13 @@ class FileTokenFetcher(TokenFetcher):
         name: The step's name.
         depends_on: The names of steps to fetch first.
         ttl: A lifetime, counted from each fetch; None: the token's own, where it is a JWT, else for ever.
-        reread: Seconds, or a timedelta, after which a manager looks again; more than 0.
+        reread: Seconds, or a timedelta, after which a manager looks again; more than 0. Where nothing is said: 60.
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> mounted = FileTokenFetcher("/var/run/secrets/tokens/api", reread=10)  # looked at every 10 s
     """
 
     path: str | os.PathLike[str]

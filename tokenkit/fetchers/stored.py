@@ -30,6 +30,13 @@ class StoredTokenFetcher(TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> from tokenkit.storage import InMemoryTokenStorage
+        >>> storage = InMemoryTokenStorage()
+        >>> storage.set("billing", Token("a-token"))
+        >>> StoredTokenFetcher(storage, "billing").fetch().access_token
+        'a-token'
     """
 
     storage: TokenStorage

@@ -40,6 +40,15 @@ class EncryptedTokenStorage(TokenStorage):
 
     Raises:
         ConfigurationError: There is no key, or one is not a Fernet key, or *inner* is no storage.
+
+    Example:
+        >>> from cryptography.fernet import Fernet
+        >>> from tokenkit.storage import InMemoryTokenStorage
+        >>> inner = InMemoryTokenStorage()
+        >>> storage = EncryptedTokenStorage(inner, Fernet.generate_key())
+        >>> storage.set("billing", Token("a-token"))
+        >>> storage.get("billing").access_token
+        'a-token'
     """
 
     def __init__(self, inner: TokenStorage, keys: str | bytes | Sequence[str | bytes]) -> None:

@@ -63,6 +63,15 @@ class FileTokenStorage(TokenStorage):
 
     Raises:
         ConfigurationError: *directory* is no path, or it is None and the user has no home directory.
+
+    Example:
+        >>> import tempfile
+        >>> from tokenkit.tokens import Token
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     storage = FileTokenStorage(directory)
+        ...     storage.set("billing", Token("a-token"))
+        ...     storage.exists("billing")
+        True
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, *, trust_group: bool = False) -> None:

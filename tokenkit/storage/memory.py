@@ -21,6 +21,12 @@ class InMemoryTokenStorage(TokenStorage):
     Nothing is dropped until it is deleted. A forked child starts with a copy of the entries and with no lock held.
     A copy or a pickle of the storage is an empty storage: neither tokens nor locks leave the process. The lock is
     left with its ``with`` block, so a thread that ends, by an exception too, never keeps it.
+
+    Example:
+        >>> storage = InMemoryTokenStorage()
+        >>> storage.set("billing", Token("a-token"))
+        >>> storage.exists("billing")
+        True
     """
 
     def __init__(self) -> None:

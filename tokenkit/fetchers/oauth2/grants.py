@@ -34,7 +34,14 @@ _TokenSource = str | Token | os.PathLike[str] | Callable[..., str | Token]
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class ClientCredentialsFetcher(OAuth2Fetcher):
-    """Gets a token for the client itself (RFC 6749 section 4.4)."""
+    """Gets a token for the client itself (RFC 6749 section 4.4).
+
+    Example:
+        >>> source = ClientCredentialsFetcher(
+        ...     token_url="https://idp.example.com/token", client_id="billing",
+        ...     client_secret=lambda: "secret",
+        ... )
+    """
 
     name: str = "client_credentials"
     grant: ClassVar[str] = "client_credentials"
@@ -48,6 +55,12 @@ class PasswordFetcher(OAuth2Fetcher):
     Further args:
         username: The user.
         password: The user's password.
+
+    Example:
+        >>> source = PasswordFetcher(
+        ...     token_url="https://idp.example.com/token", client_id="billing",
+        ...     client_auth="none", username="alice", password=lambda: "secret",
+        ... )
     """
 
     username: str | Callable[..., str]
@@ -90,6 +103,12 @@ class JwtBearerFetcher(OAuth2Fetcher):
         assertion_audience: Its ``aud``; None: *token_url*.
         assertion_claims: Further claims. None: none.
         assertion_lifetime: Seconds until it expires, more than 0; rounded up to whole ones.
+
+    Example:
+        >>> source = JwtBearerFetcher(
+        ...     token_url="https://idp.example.com/token", client_id="billing",
+        ...     client_auth="none", assertion=lambda: "a.signed.jwt",
+        ... )
     """
 
     assertion: _TokenSource | None = None
@@ -164,6 +183,12 @@ class TokenExchangeFetcher(OAuth2Fetcher):
         actor_token: The token of the acting party, likewise. None: there is none.
         actor_token_type: Its type; with *actor_token* only. None: 'access_token'.
         requested_token_type: The type wanted, likewise; None: the server decides.
+
+    Example:
+        >>> source = TokenExchangeFetcher(
+        ...     token_url="https://idp.example.com/token", client_id="billing",
+        ...     client_auth="none", subject_token=lambda: "another-token",
+        ... )
     """
 
     subject_token: _TokenSource

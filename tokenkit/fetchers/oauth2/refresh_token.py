@@ -32,6 +32,12 @@ class RefreshTokenFetcher(OAuth2Fetcher):
         refresh_token: The refresh token, or a function or reference that gives it. Another value is another grant.
         rotates: Whether the server may give a new refresh token for a spent one. False: it never does, so that the
             given one may be spent although the storage cannot be read.
+
+    Example:
+        >>> source = RefreshTokenFetcher(
+        ...     token_url="https://idp.example.com/token", client_id="billing",
+        ...     client_auth="none", refresh_token=lambda: "the-first",
+        ... )
     """
 
     refresh_token: str | Callable[..., str]
