@@ -1,5 +1,6 @@
 """Managers from a table, a file or the environment: what is built, what is refused, and what is never said."""
 
+import json
 import logging
 import pickle
 import traceback
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import responses
 from support import needs
 
 import tokenkit
@@ -29,8 +31,10 @@ from tokenkit.fetchers import (
     RefreshTokenFetcher,
     TokenExchangeFetcher,
 )
+from tokenkit.fetchers.oauth2 import SignedInFetcher
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing import LocalIdP
+from tokenkit.tokens import Token
 
 CANARY = "canary-8d1f"
 CLIENT = {"token_url": "https://idp.test/token", "client_id": "client", "client_secret": "env:T_SECRET"}
@@ -153,7 +157,7 @@ UNKNOWN = [
     ({**CLIENT, "username": CANARY}, "'username' in [orders]", "grant = 'client_credentials'"),
     ({**CLIENT, "policy": {"jiter": 1}}, "'jiter' in [orders.policy]", "'jitter' in [orders.policy]"),
     ({**CLIENT, "storage": {"type": "file", "dir": CANARY}}, "'dir' in [orders.storage]", "'directory'"),
-    ({**CLIENT, "depends_on": ["x"]}, "'depends_on' in [orders]", "the nearest known is"),
+    ({**CLIENT, "depends_on": ["x"]}, "'depends_on' in [orders]", "known are allow_insecure, "),
     ({"source": "file", "pfad": CANARY}, "'pfad' in [orders]", "'path' in [orders]"),
 ]
 
@@ -168,7 +172,7 @@ def test_an_unknown_key_is_named_with_the_nearest(table: dict[str, Any], named: 
 
 WRONG = [
     ({**CLIENT, "timeout": CANARY}, "'timeout' in [orders] must be a number or an array of 2, not a string"),
-    ({**CLIENT, "ttl": float("inf")}, "'ttl' in [orders] must be a number of seconds, not a number"),
+    ({**CLIENT, "ttl": float("inf")}, "'ttl' in [orders] must be a number of seconds, not one so large"),
     ({**CLIENT, "timeout": [1, CANARY]}, "'timeout' in [orders] must be a number or an array of 2, not an array"),
     ({**CLIENT, "retries": True}, "'retries' in [orders] must be a whole number, not a boolean"),
     ({**CLIENT, "retries": 1.5}, "'retries' in [orders] must be a whole number, not a number"),
@@ -219,7 +223,7 @@ def test_a_table_that_is_not_there_is_named_with_the_nearest() -> None:
     """A slip in the manager's name is told like one in a key."""
     with pytest.raises(ConfigurationError, match=r"there is no table \[ordres\]; the nearest is \[orders\]"):
         from_config({"orders": CLIENT}, "ordres")
-    with pytest.raises(ConfigurationError, match=r"orders must be a table, \[orders\]"):
+    with pytest.raises(ConfigurationError, match=r"\[orders\] must be a table"):
         from_config({"orders": CANARY}, "orders")
 
 
@@ -295,8 +299,8 @@ def test_a_secret_in_the_keyring_is_read() -> None:
 
 
 def test_a_literal_may_look_like_a_reference() -> None:
-    """'literal:' before a value takes its meaning away; an unknown word before a colon means nothing."""
-    for written, meant in (("literal:env:x", "env:x"), ("vault:x", "vault:x")):
+    """'literal:' before a value takes its meaning away; most words before a colon have none."""
+    for written, meant in (("literal:env:x", "env:x"), ("literal:${X}", "${X}"), ("hunter:x", "hunter:x")):
         source = built(source="static", token=written).source
         assert meant == source.fetch().access_token
 
@@ -464,3 +468,144 @@ def test_memory_is_a_storage_like_the_others() -> None:
     """A table can ask for it by name."""
     assert isinstance(parts(**CLIENT, storage={"type": "memory"}).storage, InMemoryTokenStorage)
     assert tokenkit.from_config is from_config
+
+
+@pytest.mark.parametrize("written", ["${SECRET}", "$SECRET", "$(pass x)", "{{ x }}", "ENV:X", "vault:x", "op://a/b"])
+def test_what_other_programs_write_for_a_secret_is_told(written: str) -> None:
+    """It would be sent as the secret itself."""
+    with pytest.raises(ConfigurationError, match="looks like a reference of another kind") as caught:
+        built(**{**CLIENT, "client_secret": written})
+    assert written not in str(caught.value)
+
+
+def deep(levels: int) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for _ in range(levels):
+        table = {"a": table}
+    return table
+
+
+@pytest.mark.parametrize("key", ["timeout", "ttl", "policy.jitter", "policy.min_renewal_interval"])
+def test_a_hostile_number_is_told(key: str) -> None:
+    """One of 400 digits is no number of seconds."""
+    section, dot, name = key.rpartition(".")
+    value = {name: 10**400} if dot else 10**400
+    with pytest.raises(ConfigurationError, match=r"not one so large|must be"):
+        built(**{**CLIENT, section or key: value})
+
+
+def test_what_is_nested_too_deep_is_told() -> None:
+    """A table of thousands of levels ends no program."""
+    with pytest.raises(ConfigurationError, match="nested more than 50 deep"):
+        built(**{**CLIENT, "extra_params": deep(5000)})
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000 + "]" * 20_000, "[x]\nttl = " + "9" * 5000])
+def test_toml_that_no_parser_reads_is_told(tmp_path: Path, text: str) -> None:
+    """Deep nesting and numbers without end are no crash."""
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match="is not TOML"):
+        from_config(path, "x")
+
+
+def test_a_path_may_be_none() -> None:
+    """A NUL is in no path."""
+    with pytest.raises(ConfigurationError, match="is no path"):
+        from_config("a\0b", "x")
+
+
+def test_a_name_with_a_line_break_stays_on_its_line() -> None:
+    """It could pass for a message of its own."""
+    with pytest.raises(ConfigurationError) as caught:
+        from_config({"x]\n[y": {**CLIENT, "zz": 1}}, "x]\n[y")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_proxy_may_be_a_reference(variables: Variables) -> None:
+    """Its password stands elsewhere."""
+    variables["PROXY"] = "http://user:pw@proxy:1"
+    source = built(**{**CLIENT, "proxies": {"https": "env:T_PROXY"}}).source
+    assert isinstance(source, ClientCredentialsFetcher)
+    assert callable(source.proxies)
+    assert {"https": "http://user:pw@proxy:1"} == source.proxies()
+
+
+def test_a_stored_token_is_read_from_its_storage(tmp_path: Path) -> None:
+    """The manager itself writes nothing there."""
+    FileTokenStorage(tmp_path / "s").set("theirs", Token("t"))
+    settings = {"source": "stored", "key": "theirs", "storage": {"type": "file", "directory": str(tmp_path / "s")}}
+    with from_config({"api": settings}, "api") as manager:
+        assert "t" == manager.get_token(timeout=5).access_token
+
+
+def test_a_chain_is_described_by_its_sources(variables: Variables) -> None:
+    """The first that is there gives the token."""
+    variables["HERE"] = "t"
+    sources = [{"source": "environment", "variable": "T_NOWHERE"}, {"source": "environment", "variable": "T_HERE"}]
+    with from_config({"api": {"source": "chained", "sources": sources}}, "api") as manager:
+        assert "t" == manager.get_token(timeout=5).access_token
+
+
+def test_a_signed_token_is_described_by_its_claims() -> None:
+    """Its key is a reference, as any secret may be."""
+    needs.module("jwt")
+    settings = {"source": "signed_jwt", "key": "s" * 32, "algorithm": "HS256", "claims": {"iss": "app"}}
+    with from_config({"app": settings}, "app") as manager:
+        assert 3 == len(manager.get_token(timeout=5).access_token.split("."))
+
+
+@pytest.mark.parametrize("grant", ["device_code", "authorization_code"])
+def test_a_sign_in_is_described_by_its_grant(grant: str) -> None:
+    """The source spends what a person gave, and asks nobody."""
+    settings = {"grant": grant, "issuer": "https://idp.example.com", "client_id": "c", "client_auth": "none"}
+    assert isinstance(from_config({"me": settings}, "me").source, SignedInFetcher)
+
+
+STEPS = [
+    {"name": "user", "source": "static", "token": "user-token"},
+    {
+        "name": "app",
+        "source": "body",
+        "base_url": "https://api.example.com",
+        "endpoint": "/t",
+        "request_headers": {"X-User": "step:user"},
+        "request_data": {"token": "step:user"},
+        "depends_on": ["user"],
+    },
+]
+
+
+@responses.activate
+def test_a_pipeline_is_described_by_its_steps() -> None:
+    """A step reads the token of an earlier one by its name."""
+    responses.post("https://api.example.com/t", json={"access_token": "app-token"})
+    with from_config({"api": {"steps": STEPS, "storage": {"type": "memory"}}}, "api") as manager:
+        assert "app-token" == manager.get_token(timeout=5).access_token
+    request = responses.calls[0].request
+    assert ("user-token", "token=user-token") == (request.headers["X-User"], request.body)
+
+
+@responses.activate
+def test_a_pipeline_may_stand_in_the_environment(variables: Variables) -> None:
+    """Its steps are JSON, as tables are there."""
+    responses.post("https://api.example.com/t", json={"access_token": "app-token"})
+    variables["STEPS"] = json.dumps(STEPS)
+    with from_env("T") as manager:
+        assert "app-token" == manager.get_token(timeout=5).access_token
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([{"source": "static", "token": "t"}], "'name' in [api.steps.0] is missing"),
+        ([{**STEPS[0], "sorce": "x"}], "'sorce' in [api.steps.0] is not known"),
+        ([{**STEPS[1], "depends_on": ["nobody"]}], "[api]: "),
+        ("user", "must be an array of tables"),
+    ],
+)
+def test_a_wrong_step_is_named(steps: Any, said: str) -> None:
+    """By its number, from 0."""
+    with pytest.raises(ConfigurationError) as caught:
+        from_config({"api": {"steps": steps}}, "api")
+    assert said in str(caught.value)

@@ -66,7 +66,7 @@ class SecretKeeper:
             if value and not callable(value):
                 yield argument
         proxies = getattr(self, "proxies", None) or {}
-        if any("@" in str(proxy) for proxy in proxies.values()):
+        if not callable(proxies) and any("@" in str(proxy) for proxy in proxies.values()):
             yield "proxies"
 
 

@@ -7,6 +7,7 @@ sees a rotated secret, and a pickle carries no more than the name of the place.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tokenkit.errors import AuthenticationError, ConfigurationError, SourceUnava
 __all__ = [
     "ReferencedFields",
     "SecretReference",
+    "StepReference",
     "as_value",
     "from_context",
     "given",
@@ -28,7 +30,13 @@ __all__ = [
     "resolved",
 ]
 
-_SCHEMES = ("env", "file", "keyring", "literal")
+_SCHEMES = ("env", "file", "keyring", "literal", "step")
+# What shells, templates and other programs write: it would be sent as the secret itself.
+_ELSEWHERE = re.compile(
+    r"\$\{|\$\(|\{\{|\$[A-Z_][A-Z0-9_]*\Z|(?:env|file|keyring|literal|step|environment|var|variable|path|vault|op|aws|ssm|gcp"
+    r"|azure|secrets?|secretsmanager|keychain|pass|sops|k8s|kubernetes|doppler|bw|bitwarden|cmd|command|exec):(?=\S)",
+    re.IGNORECASE,
+)
 
 
 @final
@@ -64,6 +72,30 @@ class SecretReference:
 
 
 @final
+@dataclass(frozen=True)
+class StepReference:
+    """The token of an earlier step; calling it with the context gives that.
+
+    Args:
+        step: The step's name.
+    """
+
+    step: str
+
+    def __call__(self, context: FetchContext) -> str:
+        """Return the token.
+
+        Raises:
+            KeyError: The step is not among those that this one depends on.
+        """
+        return context[self.step].access_token
+
+    def cache_identity(self) -> str:
+        """Return the step's name: the pipeline's keys say whose token that is."""
+        return f"step:{self.step}"
+
+
+@final
 @dataclass(frozen=True, repr=False)
 class ReferencedFields:
     """A table with references among its values; calling it returns the table with what they refer to.
@@ -74,29 +106,43 @@ class ReferencedFields:
 
     fields: Mapping[str, Any]
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self, context: FetchContext | None = None) -> dict[str, Any]:
         """Read the references.
 
         Raises:
             AuthenticationError: One cannot be read.
         """
-        return {name: resolved(value) for name, value in self.fields.items()}
+        return {name: resolved(value, context) for name, value in self.fields.items()}
 
     def cache_identity(self) -> dict[str, Any] | None:
         """Return the table as it is now; None where it cannot be read."""
         try:
-            return self()
+            return {name: _identity(value) for name, value in self.fields.items()}
         except AuthenticationError:
             return None
 
 
-def as_value(text: str) -> str | SecretReference:
+def _identity(value: Any) -> Any:
+    if isinstance(value, StepReference):
+        return value.cache_identity()
+    if isinstance(value, Mapping):
+        return {name: _identity(inner) for name, inner in value.items()}
+    return [_identity(inner) for inner in value] if isinstance(value, list) else resolved(value)
+
+
+def as_value(text: str) -> str | SecretReference | StepReference:
     """Return the reference that *text* is, or the text itself, without 'literal:' before it.
 
     Raises:
-        ConfigurationError: A reference has no place, or the extra ``[keyring]`` is not installed.
+        ConfigurationError: A reference has no place, or the extra ``[keyring]`` is not installed; or *text* is what
+            other programs write for a secret that stands elsewhere.
     """
     if not is_marked(text):
+        if _ELSEWHERE.match(text):
+            raise ConfigurationError(
+                "this looks like a reference of another kind; write env:NAME, file:PATH, keyring:SERVICE/USER, or"
+                " literal:TEXT for a text that begins so"
+            )
         return text
     scheme, _colon, place = text.partition(":")
     if scheme == "literal":
@@ -105,7 +151,7 @@ def as_value(text: str) -> str | SecretReference:
         keyring_place(place)
     if not place:
         raise ConfigurationError(f"a place is missing after {scheme}:")
-    return SecretReference(scheme, place)
+    return StepReference(place) if scheme == "step" else SecretReference(scheme, place)
 
 
 def keyring_place(place: str) -> str:
@@ -127,7 +173,7 @@ def is_marked(text: str) -> bool:
     return bool(colon) and scheme in _SCHEMES
 
 
-def resolved(value: Any) -> Any:
+def resolved(value: Any, context: FetchContext | None = None) -> Any:
     """Return *value* with what its references refer to, wherever in it they are.
 
     Raises:
@@ -135,14 +181,16 @@ def resolved(value: Any) -> Any:
     """
     if isinstance(value, SecretReference):
         return value()
+    if isinstance(value, StepReference):
+        return value(given(context))
     if isinstance(value, Mapping):
-        return {name: resolved(inner) for name, inner in value.items()}
-    return [resolved(inner) for inner in value] if isinstance(value, list) else value
+        return {name: resolved(inner, context) for name, inner in value.items()}
+    return [resolved(inner, context) for inner in value] if isinstance(value, list) else value
 
 
-def references_in(value: Any) -> Iterator[SecretReference]:
+def references_in(value: Any) -> Iterator[SecretReference | StepReference]:
     """Yield the references that *value* is or has in it."""
-    if isinstance(value, SecretReference):
+    if isinstance(value, (SecretReference, StepReference)):
         yield value
     elif isinstance(value, ReferencedFields):
         yield from references_in(value.fields)

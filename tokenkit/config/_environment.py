@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenkit._secrecy.references import is_marked
-from tokenkit.config._parts import fetcher_class, own_keys, storage_class, storage_keys
+from tokenkit.config._parts import own_keys, storage_class, storage_keys
 from tokenkit.config._schema import Key, Location, keys_of
 from tokenkit.errors import ConfigurationError
 from tokenkit.policy import RefreshPolicy
@@ -33,9 +33,9 @@ def table_of_environment(prefix: str) -> tuple[dict[str, Any], Location]:
         raise ConfigurationError(f"no environment variable begins with {start}_")
     place = Location(start.lower(), start)
     storage, policy = _taken(texts, "storage"), _taken(texts, "policy")
-    cls, _owner = fetcher_class(texts, place)
-    table = _values(texts, own_keys(cls), place)
-    for key in set(getattr(cls, "secret_arguments", ())).intersection(texts):
+    keys, secrets = own_keys(texts, place)
+    table = _values(texts, keys, place)
+    for key in set(secrets).intersection(texts):
         if isinstance(table[key], str) and not is_marked(table[key]):
             table[key] = f"env:{place.label(key)}"
     if storage:

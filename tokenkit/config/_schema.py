@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import math
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +18,10 @@ from typing import Any, Union, final, get_args, get_origin, get_type_hints
 from tokenkit._secrecy.references import ReferencedFields, as_value, references_in
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["FLAG", "SECRET", "SECRETS", "TABLE", "TEXT", "Key", "Location", "keys_of", "nearest", "prefixed", "read"]
+__all__ = [  # values first
+    *("FLAG", "SECRET", "SECRETS", "TABLE", "TABLES", "TEXT"),
+    *("Key", "Location", "closest", "keys_of", "nearest", "prefixed", "read"),
+]
 
 
 @final
@@ -37,7 +39,7 @@ class Location:
 
     def label(self, key: str) -> str:
         """Return how a message names *key*."""
-        return f"'{key}' in [{self.table}]" if self.prefix is None else f"{self.prefix}_{key.upper()}"
+        return f"'{_printable(key)}' in {self}" if self.prefix is None else f"{self.prefix}_{key.upper()}"
 
     def below(self, section: str) -> Location:
         """Return the place of a table within this one."""
@@ -45,7 +47,11 @@ class Location:
         return Location(f"{self.table}.{section}", prefix)
 
     def __str__(self) -> str:
-        return f"[{self.table}]" if self.prefix is None else f"{self.prefix}_*"
+        return f"[{_printable(self.table)}]" if self.prefix is None else f"{self.prefix}_*"
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]  # a line break could pass for another message
 
 
 @final
@@ -63,7 +69,9 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max  # neither infinite, nor NaN, nor a whole number of 400 digits
 
 
 def _is_duration(value: Any) -> bool:
@@ -114,6 +122,8 @@ class Key:
         Raises:
             ConfigurationError: It is of another kind, or a reference without a place.
         """
+        if _depth(raw) > _DEEPEST:
+            raise ConfigurationError(f"{label} is nested more than {_DEEPEST} deep")
         form = next((one for one in self.forms if one.accepts(raw)), None)
         if form is None:
             wanted = " or ".join(dict.fromkeys(one.words for one in self.forms))
@@ -123,6 +133,8 @@ class Key:
     def parsed(self, text: str) -> Any:
         """Return the value that *text*, of an environment variable, means; other things than strings are JSON."""
         others = [form for form in self.forms if form is not _TEXT]
+        if _FLAG in others and text.lower() in _FLAGS:
+            return _FLAGS[text.lower()]
         try:
             value = json.loads(text.lower() if text.lower() in ("true", "false") else text) if others else text
         except (ValueError, RecursionError):
@@ -130,7 +142,22 @@ class Key:
         return value if any(form.accepts(value) for form in others) else text
 
 
+_FLAGS = {"yes": True, "on": True, "1": True, "no": False, "off": False, "0": False}
+_DEEPEST = 50
+
+
+def _depth(value: Any) -> int:
+    """Return how deep *value* is nested, as far as that matters; a loop, as a call for each level has its limit."""
+    depth, level = 0, [value]
+    while level and depth <= _DEEPEST:
+        inner = [one for one in level if isinstance(one, (Mapping, list, tuple))]
+        level = [item for one in inner for item in (one.values() if isinstance(one, Mapping) else one)]
+        depth += bool(inner)
+    return depth
+
+
 TEXT = Key((_TEXT,))
+TABLES = Key((_Form("an array of tables", lambda value: isinstance(value, list) and all(map(_TABLE.accepts, value))),))
 FLAG = Key((_FLAG,))
 TABLE = Key((_TABLE,))
 SECRET = Key((_TEXT,), refers=True)
@@ -178,8 +205,9 @@ def read(raw: Mapping[str, Any], keys: Mapping[str, Key], place: Location, owner
     """
     for name in raw:
         if name not in keys:
-            known = place.label(nearest(str(name), keys))
-            raise ConfigurationError(f"{place.label(str(name))} is not known for {owner}; the nearest known is {known}")
+            near = closest(str(name), keys)
+            hint = f"the nearest known is {place.label(near)}" if near else f"known are {', '.join(sorted(keys))}"
+            raise ConfigurationError(f"{place.label(str(name))} is not known for {owner}; {hint}")
     for name, key in keys.items():
         if key.required and name not in raw:
             raise ConfigurationError(f"{place.label(name)} is missing, which {owner} needs")
@@ -187,8 +215,17 @@ def read(raw: Mapping[str, Any], keys: Mapping[str, Key], place: Location, owner
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the one of *known* that *name* is most likely a slip for."""
-    return difflib.get_close_matches(name, list(known), n=1, cutoff=0)[0]
+    """Return a hint at the one of *known* that *name* is most likely a slip for; '' where it resembles none."""
+    near = closest(name, known)
+    return f"; the nearest is '{near}'" if near else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of *known* that *name* is most likely a slip or a short form for; None where it resembles none."""
+    names = list(known)
+    longer = [one for one in names if len(name) > 2 and one.startswith(name)]
+    near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return near[0] if near else None
 
 
 def prefixed(where: object, build: Callable[[], Any]) -> Any:
@@ -249,4 +286,6 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 def _kind(value: Any) -> str:
     kinds = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "a table"}
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not _is_number(value):
+        return "one so large"
     return kinds.get(type(value), f"a {type(value).__name__}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenkit.config._schema import Location, nearest
+from tokenkit.config._schema import Location, closest
 from tokenkit.errors import ConfigurationError
 
 if sys.version_info >= (3, 11):
@@ -33,11 +33,13 @@ def tables_of(config: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str
     if not isinstance(config, (str, os.PathLike)):
         raise ConfigurationError(f"config must be a mapping or the path of a TOML file, not {type(config).__name__}")
     try:
-        text = Path(config).read_text(encoding="utf-8")
+        text = Path(config).expanduser().read_text(encoding="utf-8-sig")
     except OSError as error:
         problem = f"cannot be read ({error.strerror or type(error).__name__})"
     except UnicodeDecodeError:  # it keeps the content
         problem = "is not UTF-8 text"
+    except ValueError:
+        problem = "is no path"
     else:
         return tables_in(text, os.fspath(config))
     raise ConfigurationError(f"{os.fspath(config)} {problem}")
@@ -55,6 +57,8 @@ def tables_in(text: str, place: str) -> Mapping[str, Any]:
     except tomllib.TOMLDecodeError as error:  # its text may quote a secret, and it keeps the content
         found = _POSITION.search(str(error))
         problem = f"is not TOML {found[0] if found else ''}".rstrip()
+    except (ValueError, RecursionError):
+        problem = "is not TOML: a number in it is too long, or something is nested too deep"
     raise ConfigurationError(f"{place} {problem}")
 
 
@@ -67,9 +71,10 @@ def table_named(tables: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any]
     place = Location(name)
     if name not in tables:
         known = [one for one, table in tables.items() if isinstance(table, Mapping)]
-        hint = f"; the nearest is [{nearest(name, known)}]" if known else ", nor any other"
-        raise ConfigurationError(f"there is no table {place}{hint}")
+        near = closest(name, known)
+        listed = f"; there are {', '.join(str(Location(one)) for one in known)}" if known else ", nor any other"
+        raise ConfigurationError(f"there is no table {place}{f'; the nearest is {Location(near)}' if near else listed}")
     table = tables[name]
     if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{name} must be a table, {place}, with the keys of one manager")
+        raise ConfigurationError(f"{place} must be a table, with the keys of one manager")
     return table, place

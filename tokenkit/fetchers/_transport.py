@@ -84,7 +84,7 @@ class Transport:
             most their sum. A single number is a limit for the connection, each read, and the whole of one try.
         verify: As for requests: whether to check certificates, or a path of trusted ones.
         cert: A client certificate, as for requests.
-        proxies: Proxies by scheme; None: those of the environment.
+        proxies: Proxies by scheme, or a function that returns them; None: those of the environment.
         session: A session to use; it is neither closed nor changed. None: a session of this transport's own.
         retries: None: two more tries; a number of them; or a policy, taken as it is.
     """
@@ -95,7 +95,7 @@ class Transport:
         timeout: Timeout = (3.05, 30),
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
-        proxies: Mapping[str, str] | None = None,
+        proxies: Mapping[str, str] | Callable[..., Mapping[str, str]] | None = None,
         session: requests.Session | None = None,
         retries: int | Retry | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class Transport:
         self._options: dict[str, Any] = {
             "verify": at_home(verify),
             "cert": tuple(map(at_home, cert)) if isinstance(cert, tuple) else at_home(cert),
-            "proxies": dict(proxies) if proxies else None,
+            "proxies": proxies if callable(proxies) else dict(proxies) if proxies else None,
         }
         self._session = session
         self._own: PerProcess[requests.Session] = PerProcess(new_session)
@@ -205,7 +205,10 @@ class Transport:
 
     def _options_for(self, url: str) -> dict[str, Any]:
         """Return the options for *url*: what stays on this machine goes through no proxy of the environment."""
-        if self._session is not None or self._options["proxies"] or not is_here(url):
+        proxies = self._options["proxies"]
+        if callable(proxies):
+            return {**self._options, "proxies": dict(proxies())}
+        if self._session is not None or proxies or not is_here(url):
             return self._options
         return {**self._options, "proxies": {"http": None, "https": None, "all": None}}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import requests
@@ -23,7 +23,8 @@ class TransportOptions:
             a limit for each of the three. The context's ``timeout`` shortens them all and ends the retries.
         verify: As for requests: whether to check certificates, or a path of trusted ones.
         cert: A client certificate, as for requests; None: none.
-        proxies: Proxies by scheme, as for requests. None: those of the environment.
+        proxies: Proxies by scheme, as for requests, or a function that returns them, called at each try. None: those of
+            the environment.
         session: A session of yours to use as it is, with its headers, its cookies and its ``auth``, where that sets
             another header than the fetcher does. It is not closed. The limit on one try then covers the body only,
             and retries of its adapters come on top, also for refresh tokens. None: one of its own.
@@ -36,7 +37,7 @@ class TransportOptions:
     timeout: Timeout = (3.05, 30)
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
-    proxies: Mapping[str, str] | None = None
+    proxies: Mapping[str, str] | Callable[..., Mapping[str, str]] | None = None
     session: requests.Session | None = None
     retries: int | Retry | None = None
     allow_insecure: bool = False
