@@ -217,6 +217,7 @@ def test_a_test_states_its_fact() -> None:
 
 # The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
 SLEEPS = {
+    "benchmarks/stress.py": (2, "how long a fetch takes, and between two revocations"),
     "cli/test_sidecar.py": (2, "another program's start"),
     "fetchers/oauth2/test_grants.py": (2, "a server that takes its time"),
     "hosting/test_hosting.py": (1, "another program's restart"),
