@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import secrets
 import stat
@@ -14,7 +13,7 @@ from tokenkit.errors import StorageError
 from tokenkit.storage._directory import OwnDirectory
 from tokenkit.storage._failures import UnreadableEntryError
 
-__all__ = ["names_of_leftovers", "read_entry", "remove_leftovers", "sync_directory", "write_entry"]
+__all__ = ["entries_and_leftovers", "read_entry", "sync_directory", "write_entry"]
 
 _MAX_SIZE = 1024 * 1024  # bytes; a token is some kilobytes
 # O_NONBLOCK: to open a FIFO for reading would wait for its writer. Windows has none of these flags.
@@ -105,16 +104,17 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that writers of *path* left when they were killed. Only a writer may call it.
+def entries_and_leftovers(directory: Path) -> dict[str, list[Path]]:
+    """Return the names of the files in *directory*, each with the temporary files that its writers have left there.
 
-    Writers of one entry exclude each other by a lock, so that what is there is nobody's. Whether a process lives is
-    not asked: a container does not see the processes of another that shares the directory.
+    Writers of one entry exclude each other by a lock. So whoever takes that lock may remove the temporary files that
+    were there before: their writers are dead, or done. Whether a process lives is not asked: a container does not see
+    the processes of another that shares the directory.
     """
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
-def names_of_leftovers(directory: Path) -> set[str]:
-    """Return the names of the entries whose writers left, or are using, a temporary file."""
-    return {path.name[1:].rsplit(".", 2)[0] for path in directory.glob(".*.tmp")}
+    found: dict[str, list[Path]] = {}
+    for path in directory.iterdir():
+        if path.name.startswith(".") and path.suffix == ".tmp":
+            found.setdefault(path.name[1:].rsplit(".", 2)[0], []).append(path)
+        else:
+            found.setdefault(path.name, [])
+    return found

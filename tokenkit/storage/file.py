@@ -16,9 +16,8 @@ from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageError
 from tokenkit.storage._directory import OwnDirectory, default_directory, given_directory
 from tokenkit.storage._entry_files import (
-    names_of_leftovers,
+    entries_and_leftovers,
     read_entry,
-    remove_leftovers,
     sync_directory,
     write_entry,
 )
@@ -107,8 +106,8 @@ class FileTokenStorage(TokenStorage):
         """Forget every entry in the directory, and what killed writers left there."""
         if not self._is_there():
             return
-        for path in guarded("listing the directory", self._entries):
-            self._locked(path.stem, partial(_remove, path))
+        for path, leftovers in guarded("listing the directory", self._entries):
+            self._locked(path.stem, partial(_remove, path, *leftovers))
 
     def delete_if_equal(self, key: str, token: Token) -> bool:
         def compare_and_remove(path: Path) -> bool:
@@ -139,10 +138,10 @@ class FileTokenStorage(TokenStorage):
     def _is_there(self) -> bool:
         return guarded("looking for the directory", self._directory.is_there)
 
-    def _entries(self) -> list[Path]:
+    def _entries(self) -> list[tuple[Path, list[Path]]]:
         directory = self._directory.path
-        names = {path.name for path in directory.iterdir()} | names_of_leftovers(directory)
-        return [directory / name for name in sorted(names) if _ENTRY.search(name)]
+        found = entries_and_leftovers(directory).items()
+        return [(directory / name, leftovers) for name, leftovers in found if _ENTRY.search(name)]
 
     def _read(self, key: str, *, strict: bool) -> Token | None:
         try:
@@ -167,12 +166,15 @@ class FileTokenStorage(TokenStorage):
     def _tidy_up(self) -> None:
         try:
             if self._directory.is_to_be_tidied("entries", _TIDYING_INTERVAL):
-                for path in filter(self._is_outlived, self._entries()):
-                    self._locked(path.stem, partial(self._remove_outlived, path))
+                for path, leftovers in self._entries():
+                    if leftovers or self._is_outlived(path):
+                        self._locked(path.stem, partial(self._remove_outlived, path, leftovers))
         except (StorageError, OSError) as error:  # what was written is written; another time, then
             logger.debug("%r could not be tidied up: %s", self, type(error).__name__)
 
-    def _remove_outlived(self, path: Path) -> None:
+    def _remove_outlived(self, path: Path, leftovers: list[Path]) -> None:
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
         if self._is_outlived(path):  # still: it may have been written meanwhile
             _remove(path)
 
@@ -188,8 +190,9 @@ class FileTokenStorage(TokenStorage):
         return seconds is not None and written + seconds + _TIDYING_INTERVAL < _CLOCK.time()
 
 
-def _remove(path: Path) -> None:
-    remove_leftovers(path)
+def _remove(path: Path, *leftovers: Path) -> None:
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
     try:
         path.unlink()
     except FileNotFoundError:
