@@ -4,6 +4,7 @@ import logging
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,8 +15,11 @@ from support import daemons, needs
 from support.daemons import Daemon
 from support.secrets_shown import shown
 
+from tokenkit import TokenManager
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
+from tokenkit.fetchers import RefreshTokenFetcher
 from tokenkit.storage.codec import encode
+from tokenkit.testing import LocalIdP
 from tokenkit.testing._contract.concurrency import in_child, in_threads
 from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
@@ -326,6 +330,34 @@ def test_a_cache_that_the_application_cleared_loses_no_answer(
         assert storage.get_strict("key") is None
         assert storage.replace("key", None, NEW)
     assert NEW == storage.get("key")
+
+
+def test_an_application_that_clears_its_cache_costs_no_grant(
+    on_redis: Callable[..., DjangoCacheTokenStorage], local_idp: LocalIdP
+) -> None:
+    """While a refresh token is being spent the entry and the lease vanish: what comes is stored all the same."""
+    first = local_idp.issue(kind="refresh").access_token
+
+    def start() -> TokenManager:
+        fetcher = RefreshTokenFetcher(
+            token_url=local_idp.token_url, client_id="client", client_secret="secret", refresh_token=first
+        )
+        return TokenManager(fetcher, on_redis())
+
+    with start() as manager, ThreadPoolExecutor() as pool:
+        manager.get_token(timeout=10)
+        local_idp.latencies["token"] = 0.5
+        renewal = pool.submit(manager.force_refresh, 10)
+        deadline = time.monotonic() + 10
+        while local_idp.count("token") < 2:
+            assert time.monotonic() < deadline
+        caches["default"].clear()
+        renewal.result(10)
+        local_idp.latencies.clear()
+    with start() as another_process:
+        another_process.force_refresh(timeout=10)
+        another_process.force_refresh(timeout=10)
+    assert 0 == local_idp.reuse_detected
 
 
 def test_a_lost_lock_is_not_released_for_another(on_redis: Callable[..., DjangoCacheTokenStorage]) -> None:

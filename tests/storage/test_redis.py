@@ -4,8 +4,10 @@ import copy
 import importlib
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -434,3 +436,50 @@ def test_a_sentinels_master_is_a_client(doomed: Daemon, tmp_path: Path) -> None:
                 assert storage.replace("key", None, NEW)
             assert NEW == storage.get("key")
         sentinel.sentinels[0].close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*read_from_replicas:DeprecationWarning")
+def test_a_cluster_reads_from_the_primary(tmp_path: Path) -> None:
+    """Also where its client reads from replicas: one that lags would show a refresh token that was spent."""
+    options = ("--cluster-enabled", "yes", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+    ports = [port for port in (daemons.free_port() for _ in range(50)) if port < 55_000]  # the bus is 10 000 above
+    with ExitStack() as stack:
+        for name, port in zip(("primary", "replica"), ports, strict=False):
+            (tmp_path / name).mkdir()
+            stack.enter_context(daemons.redis_server(tmp_path / name, *options, port=port))
+        primary, replica = (stack.enter_context(redis.Redis(port=port, decode_responses=True)) for port in ports[:2])
+        primary.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        replica.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0])
+        own = primary.execute_command("CLUSTER", "MYID")
+        _eventually(lambda: own in str(replica.execute_command("CLUSTER", "NODES")))
+        _eventually(lambda: replica.execute_command("CLUSTER", "REPLICATE", own))
+        _eventually(lambda: replica.info("replication").get("master_link_status") == "up")
+        _eventually(lambda: str(ports[1]) in str(primary.execute_command("CLUSTER", "SLOTS")))
+        client = stack.enter_context(redis.RedisCluster("127.0.0.1", ports[0], read_from_replicas=True))
+        for _ in range(6):
+            client.get("other")
+        assert _reads(replica) > 0, "the client does not read from replicas at all"
+        before = _reads(replica)
+        storage = RedisTokenStorage(client)
+        storage.set("key", OLD)
+        for _ in range(6):
+            assert OLD == storage.get("key") == storage.get_strict("key")
+        assert storage.replace("key", OLD, NEW)
+        assert before == _reads(replica)
+
+
+def _reads(server: Any) -> int:
+    return int(server.info("commandstats").get("cmdstat_get", {"calls": 0})["calls"])
+
+
+def _eventually(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if done():
+                return
+        except redis.ResponseError:  # it does not know the other node yet
+            pass
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)  # a server tells nobody

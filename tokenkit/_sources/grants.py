@@ -66,7 +66,7 @@ class SharedGrant:
             if isinstance(lock_error, StorageLockTimeoutError):
                 raise lock_error  # its holder may be spending what is there
             # Any other failure of the lock: where nothing can be written, what is there can be read all the same.
-            self._stored = self._storage.get(self.key)
+            self._stored = self._storage.get_strict(self.key)
         except Exception as error:  # a user's storage may raise anything
             if known is None and self._rotates:
                 raise self._unreadable(error) from None
