@@ -64,9 +64,31 @@ def test_new_dependencies_are_not_to_blame() -> None:
     assert (1, 1, 1) == c.fetches
 
 
-@pytest.mark.parametrize("error", [refusal(400), refusal(500), TransportError("no route"), RuntimeError("a bug")])
+@pytest.mark.parametrize("word", ["invalid_request", "invalid_grant", "invalid_token"])
+def test_a_400_below_an_exchange_or_an_assertion_heals(word: str) -> None:
+    """An upstream token that is revoked is said so by 400 (RFC 8693 section 2.2.2, RFC 7521 section 4.1.1)."""
+    c = warm()
+    c.pipeline.invalidate_step("user")
+    c.user.script = [refusal(400, word)]
+    assert "user-3" == c.execute()
+    assert (2, 2, 3) == c.fetches
+
+
+def wrong_password() -> TokenEndpointError:
+    error = refusal(400, "invalid_grant")
+    error.grant_type = "password"
+    return error
+
+
+OTHERS = [
+    *(refusal(400, None), refusal(400, "unsupported_grant_type"), refusal(500), wrong_password()),
+    *(refusal(401, "invalid_client"), refusal(403, "invalid_scope"), TransportError("no route"), RuntimeError("a bug")),
+]
+
+
+@pytest.mark.parametrize("error", OTHERS)
 def test_other_failures_do_not_blame_the_dependencies(error: Exception) -> None:
-    """Only 401 and 403 say that a token was refused."""
+    """Neither what passes, nor what no other token would change, nor a wrong password, which might lock an account."""
     c = warm()
     c.pipeline.invalidate_step("user")
     c.user.script = [error]
@@ -238,7 +260,7 @@ def test_a_refresh_token_that_another_rotated_is_spent() -> None:
 def test_a_full_fetch_may_be_refused_for_good() -> None:
     """invalid_grant of the full grant, say of a changed password, is what the caller hears, after one try."""
     c = rotating()
-    c.user.script = [refusal(400, "invalid_grant"), refusal(400, "invalid_grant")]
+    c.user.script = [refusal(400, "invalid_grant"), wrong_password()]
     with pytest.raises(TokenEndpointError) as failure:
         c.execute()
     assert ("user", "invalid_grant", 1, 3) == (

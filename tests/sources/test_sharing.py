@@ -9,7 +9,8 @@ import pytest
 from support.steps import WatchedStorage, failing_storage, refusal
 
 from tokenkit import StorageError, Token, TransportError
-from tokenkit._sources.sharing import Renewed, SharedToken, is_newer, lock_patience
+from tokenkit._sources.judging import is_newer, lock_patience
+from tokenkit._sources.sharing import Renewed, SharedToken
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.testing import FakeClock
 

@@ -7,18 +7,18 @@ in trouble is not done without: what cannot be read may be newer than what this 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, final
 
 from tokenkit._secrecy.identity import digest_of
-from tokenkit._sources.ledger import Ledger
+from tokenkit._sources.ledger import Ledger, ledger_of
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageLockTimeoutError, TokenKitError
 from tokenkit.tokens import Token
 
-__all__ = ["SharedGrant", "as_grant", "end", "is_ended", "settle"]
+__all__ = ["SharedGrant", "is_ended", "settle", "take_out"]
 
 logger = logging.getLogger("tokenkit.storage")
 
@@ -67,12 +67,19 @@ class SharedGrant:
                 raise lock_error  # its holder may be spending what is there
             # Any other failure of the lock: where nothing can be written, what is there can be read all the same.
             self._stored = self._storage.get_strict(self.key)
+            # The first refresh token has no mark of its own, but what is absent after a revocation is gone for all.
+            is_over = self._stored is None and is_ended(self._storage, self.key, known)
         except Exception as error:  # a user's storage may raise anything
             if known is None and self._rotates:
                 raise self._unreadable(error) from None
             return None if known is None else _entry(known)
+        if is_over:
+            self._ledger.current.pop(self.key, None)
+            self._ledger.unsaved.pop(self.key, None)
+            message = f"the sign-in of {self._source} was ended: a person must sign in again"
+            raise SignInRequiredError(message, step_name=self._source)
         if self._stored is None or self._stored.refresh_token is None:
-            return None if known is None else self._unless_ended(known)
+            return None if known is None else _entry(known)
         newest = self._ledger.memory.newest(self._stored.refresh_token) or self._stored.refresh_token
         return replace(self._stored, refresh_token=newest)
 
@@ -84,7 +91,7 @@ class SharedGrant:
             self._ledger.memory.replaced(spent.refresh_token, token.refresh_token)
         self._ledger.current[self.key] = token.refresh_token
         was_unsaved = self.key in self._ledger.unsaved
-        self._ledger.unsaved[self.key] = as_grant(token)
+        self._ledger.unsaved[self.key] = _entry(token.refresh_token, token.issued_at, token.scope, token.extra)
         if settle(self._storage, self.key, self._ledger):
             return True
         if not was_unsaved:
@@ -95,14 +102,6 @@ class SharedGrant:
             )
         return False
 
-    def _unless_ended(self, known: str) -> Token:
-        if is_ended(self._storage, self.key, known):
-            self._ledger.current.pop(self.key, None)
-            self._ledger.unsaved.pop(self.key, None)
-            message = f"the sign-in of {self._source} was ended elsewhere: a person must sign in again"
-            raise SignInRequiredError(message, step_name=self._source)
-        return _entry(known)
-
     def _unreadable(self, error: Exception) -> AuthenticationError:
         said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
         return AuthenticationError(
@@ -111,11 +110,6 @@ class SharedGrant:
             step_name=self._source,
             transient=True,
         )
-
-
-def as_grant(token: Token) -> Token:
-    """Return the entry that keeps *token*'s refresh token."""
-    return _entry(token.refresh_token, token.issued_at, token.scope, token.extra)
 
 
 def settle(storage: TokenStorage, key: str, ledger: Ledger) -> bool:
@@ -137,38 +131,71 @@ def settle(storage: TokenStorage, key: str, ledger: Ledger) -> bool:
             return False
     except Exception as error:
         said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
-        logger.warning("a refresh token could not be stored yet: %s", said)
+        logger.debug("a refresh token could not be stored yet: %s", said)  # the first failure was a warning
         return False
     if ledger.unsaved.get(key) is token:
         del ledger.unsaved[key]
     return True
 
 
-def end(storage: TokenStorage, key: str, held: str | None, now: datetime) -> None:
-    """Take the refresh token out of the entry *key*, and leave a mark that tells others to drop it.
+def take_out(
+    storage: TokenStorage,
+    key: str,
+    grant_key: str | None,
+    held: Token | None,
+    revoke: Callable[[Token | str], None],
+    now: datetime,
+) -> None:
+    """Revoke what *storage* and the caller have of a token, take it out, and leave a mark that tells others to drop it.
 
     Args:
-        storage: Where it is.
-        key: The entry of a grant, or of a token with a refresh token.
-        held: What this process holds of it beside; None: nothing.
+        storage: Where it is shared.
+        key: Of the access token.
+        grant_key: Of the grant; None: the refresh token stands beside the access token.
+        held: What the caller has; None: nothing.
+        revoke: Tells the server; asked with a refresh token alone where there is no access token.
         now: The mark is kept for a day from then.
 
     Raises:
+        Exception: What *revoke* raised: then nothing is taken out.
         StorageError: The storage failed.
     """
     stored = storage.get(key)
-    digests = sorted({digest_of(one) for one in (held, stored and stored.refresh_token) if one})
+    entry = stored if grant_key is None else storage.get(grant_key)
+    token = held or stored
+    refresh_token = (entry and entry.refresh_token) or (token and token.refresh_token)
+    if token is not None:
+        revoke(replace(token, refresh_token=refresh_token))
+    elif refresh_token is not None:
+        revoke(refresh_token)
+    digests = sorted({digest_of(one) for one in (refresh_token, held and held.refresh_token) if one})
+    owner = grant_key or key
     if digests:
-        mark = Token(_NO_TOKEN, issued_at=now, expires_at=now + _MARK_LIFETIME, extra={"ended": digests})
-        storage.set(_mark_key(key), mark)
-    if stored is not None:
-        storage.delete_if_equal(key, stored)
+        facts = {"ended": digests, "grant": grant_key is not None}
+        mark = Token(_NO_TOKEN, issued_at=now, expires_at=now + _MARK_LIFETIME, extra=facts)
+        storage.set(_mark_key(owner), mark)
+    for place, there in ((owner, entry), (key, stored)):
+        if there is not None:
+            storage.delete_if_equal(place, there)
+    ledger = ledger_of(storage)
+    ledger.current.pop(owner, None)
+    ledger.unsaved.pop(owner, None)
 
 
 def is_ended(storage: TokenStorage, key: str, refresh_token: str | None) -> bool:
-    """Return whether *refresh_token* was taken out of the entry *key* by :func:`end`, within the last day."""
+    """Return whether *refresh_token* was taken out of the entry *key*, or the grant *key* was ended, within a day.
+
+    Args:
+        storage: Where it was.
+        key: Its key there, of an entry that is absent.
+        refresh_token: What the caller holds; None: what was given to it first.
+    """
     mark = storage.get(_mark_key(key))
-    return mark is not None and refresh_token is not None and digest_of(refresh_token) in mark.extra.get("ended", ())
+    if mark is None:
+        return False
+    if refresh_token is None:
+        return bool(mark.extra.get("grant"))
+    return digest_of(refresh_token) in mark.extra.get("ended", ())
 
 
 def _mark_key(key: str) -> str:

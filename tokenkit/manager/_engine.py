@@ -218,6 +218,8 @@ class Engine:
                 landed = self._schedule.land(attempt, now)
             finally:
                 self._renewed.notify_all()
+            if self._source.has_unsaved:
+                self._schedule.look_soon(now)
             thread = self._thread
         if thread is not None and not attempt.background:
             thread.wake()  # its schedule has changed
@@ -264,6 +266,8 @@ class Engine:
         finally:
             with self._renewed:
                 self._schedule.attempts.look = None
+                if self._source.has_unsaved:
+                    self._schedule.look_soon(self._clock.monotonic())
         if token is None:
             return
         with self._renewed:

@@ -143,6 +143,10 @@ class Schedule:
         self.holding.poll_at = now + self._policy.seconds("storage_poll")
         return self.attempts.look is None  # else another thread is stuck in one, and that is enough
 
+    def look_soon(self, now: float) -> None:
+        """Note that a refresh token waits to be stored, which a look does."""
+        self.holding.poll_at = min(self.holding.poll_at, now + _LOOK_AGAIN)
+
     def begin_look(self, now: float, thread: RenewalThread) -> None:
         """Note that *thread* looks; it is lost until that is over."""
         self.attempts.look = Look(thread, now + self._policy.seconds("refresh_request_timeout"))

@@ -5,22 +5,30 @@ How a token is shared is in :mod:`tokenkit._sources.sharing`; when to ask is the
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Protocol, final
 
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._sources.calling import checked
-from tokenkit._sources.sharing import Renewed, Report, SharedToken, is_newer, is_refused, lock_patience
+from tokenkit._sources.grants import settle, take_out
+from tokenkit._sources.judging import is_newer, is_refused, lock_patience
+from tokenkit._sources.ledger import ledger_of
+from tokenkit._sources.sharing import Renewed, Report, SharedToken
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
-from tokenkit.errors import AuthenticationError, TokenEndpointError
+from tokenkit.errors import AuthenticationError, StorageError, TokenEndpointError
 from tokenkit.events import Announcer
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
 __all__ = ["Renewing", "SharedSource"]
+
+logger = logging.getLogger("tokenkit.manager")
 
 
 class Renewing(Protocol):
@@ -42,7 +50,11 @@ class Renewing(Protocol):
 
 @final
 class SharedSource:
-    """A manager's provider, and the storage that it shares the token through, if any. Safe from any thread."""
+    """A manager's provider, and the storage that it shares the token through, if any. Safe from any thread.
+
+    The end of the interpreter waits for a :meth:`run` that has sent a refresh token until its answer is stored, at most
+    10 s: see :mod:`tokenkit._sources.exits`. Where :attr:`has_unsaved`, the engine looks again soon.
+    """
 
     def __init__(
         self,
@@ -140,6 +152,49 @@ class SharedSource:
             return None
         self._saved = stored
         return stored
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether a refresh token that came here could not be stored yet: the next :meth:`look`, soon, tries again."""
+        if self._storage is None:
+            return False
+        unsaved = ledger_of(self._storage).unsaved
+        return bool(unsaved) and self._owner() in unsaved
+
+    def close(self) -> None:
+        """Store what could not be stored before, and close the storage."""
+        if self._storage is not None:
+            try:
+                if self.has_unsaved:
+                    settle(self._storage, self._owner(), ledger_of(self._storage))
+            finally:
+                self._storage.close()
+
+    def revoke(self, revoke: Callable[[Token | str], None], held: Token | None) -> None:
+        """Revoke the token, and take what was revoked out of the storage, so that no other process goes on with it.
+
+        Args:
+            revoke: Tells the server.
+            held: What the manager has; the storage's, too, is revoked.
+
+        Raises:
+            Exception: What *revoke* or the storage raised.
+        """
+        if self._storage is None:
+            if held is not None:
+                revoke(held)
+            return
+        provider, now = self._provider, self._clock.now()
+        with ExitStack() as locked:
+            try:
+                locked.enter_context(self._storage.lock(self._owner(), self._policy.seconds("lock_timeout")))
+            except StorageError as error:
+                logger.warning("a token is revoked without the storage's lock: %s", error)
+            take_out(self._storage, provider.cache_key, provider.grant_key, held, revoke, now)
+
+    def _owner(self) -> str:
+        """Return the key of the entry that has the refresh token."""
+        return self._provider.grant_key or self._provider.cache_key
 
     def _shared(self, storage: TokenStorage, report: Report) -> SharedToken:
         name = self._provider.service_name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import final
 
-from tokenkit._sources.sharing import is_newer
+from tokenkit._sources.judging import is_newer
 from tokenkit.clock import Clock
 from tokenkit.errors import AuthenticationError
 from tokenkit.policy import RefreshPolicy

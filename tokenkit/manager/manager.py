@@ -73,9 +73,9 @@ class TokenManager:
         self._background = background
         self._clock = clock
         self._announcer = Announcer(provider.service_name, listeners)
-        shared = SharedSource(provider, storage, policy, clock, self._announcer)
+        self._shared = SharedSource(provider, storage, policy, clock, self._announcer)
         name = provider.service_name
-        self._engine = Engine(shared, policy, clock, self._announcer, name=name, background=background)
+        self._engine = Engine(self._shared, policy, clock, self._announcer, name=name, background=background)
         # What the hot path reads:
         self._holding = self._engine.holding
         self._monotonic = clock.monotonic
@@ -205,17 +205,17 @@ class TokenManager:
 
         Args:
             grace: Seconds to wait for the thread. None: as long as an attempt may run; 0: not at all.
-            revoke: Ask the source to revoke the token held (RFC 7009), where it can. A failure is logged.
+            revoke: Have the source revoke the token (RFC 7009), of a pipeline each step's, and take what was revoked
+                out of the storage. A failure is logged.
         """
         wait = None if grace is None else seconds("grace", grace, zero=True, infinite=True)
         self.stop()
         self._engine.join(self._policy.seconds("refresh_request_timeout") if wait is None else wait)
-        token, revoker = self.current, getattr(self._source, "revoke", None)
-        if revoke and token is not None and revoker is not None:
-            _quietly("revoke the token", partial(revoker, token))
+        revoker = getattr(self._source, "revoke", None) if revoke else None
+        if revoker is not None:
+            _quietly("revoke the token", partial(self._shared.revoke, revoker, self.current))
         _quietly("close the source", self._source.close)
-        if self._storage is not None:
-            _quietly("close the storage", self._storage.close)
+        _quietly("close the storage", self._shared.close)
 
     def __enter__(self) -> TokenManager:
         return self

@@ -16,7 +16,8 @@ from typing import final
 
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._sources.calling import as_token
-from tokenkit._sources.sharing import Report, SharedToken, lock_patience
+from tokenkit._sources.judging import lock_patience
+from tokenkit._sources.sharing import Report, SharedToken
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, TokenEndpointError, own_copy
@@ -30,6 +31,8 @@ __all__ = ["Execution", "StepStore"]
 logger = logging.getLogger("tokenkit.pipeline")
 
 _UPSTREAM_REFUSALS = (401, 403)
+# How a server says that the token to exchange, or an assertion, is no good (RFC 8693 section 2.2.2, RFC 7521 4.1.1).
+_UPSTREAM_WORDS = ("invalid_request", "invalid_grant", "invalid_token")
 _UPSTREAM_ROUNDS = 3  # how often a dependency that has expired meanwhile is fetched anew
 
 
@@ -225,10 +228,15 @@ class Execution:
 
 
 def _blames_upstream(error: TokenEndpointError, step: TokenFetcher, previous: Token | None) -> bool:
-    if error.step_name != step.name or error.status not in _UPSTREAM_REFUSALS:
+    if error.step_name != step.name or error.transient or error.error in ("invalid_client", "invalid_scope"):
         return False  # a step before it failed, or it failed for another reason
+    if error.status not in _UPSTREAM_REFUSALS and not (error.status in (200, 400) and error.error in _UPSTREAM_WORDS):
+        return False
+    if error.error == "invalid_grant" and error.grant_type == "password":
+        return False  # it is the password that is wrong, and a second try may lock the account
     # A refused refresh token must not be shown again, whatever status some endpoints say it with.
-    return previous is None or previous.refresh_token is None or error.error != "invalid_grant"
+    spends = previous is not None and previous.refresh_token is not None
+    return not spends or (error.error != "invalid_grant" and error.grant_type != "refresh_token")
 
 
 def _precedes(one: Token, other: Token) -> bool:

@@ -13,6 +13,8 @@ from datetime import timedelta
 from typing import final
 
 from tokenkit._checks import seconds
+from tokenkit._sources.grants import settle, take_out
+from tokenkit._sources.ledger import ledger_of
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
@@ -159,12 +161,40 @@ class TokenFetchPipeline:
         """Return a provider for a manager, named after the last step; a manager that is given a pipeline asks that."""
         return PipelineTokenProvider(self, self.step_names[-1])
 
+    def revoke(self, token: Token | str | None = None) -> None:
+        """Revoke each step's token that can be revoked (RFC 7009), the last one first, and take it out of the storage.
+
+        Args:
+            token: The last step's, where it is held besides; None: what is stored.
+
+        Raises:
+            AuthenticationError: A server cannot be reached, or refused.
+            StorageError: The storage failed.
+        """
+        keys = keys_of(self._checked(), self._prefix)
+        with ExitStack() as everything:  # whatever fails, the next one is tried
+            for step in self._steps:
+                revoke = getattr(step, "revoke", None)
+                held = token if isinstance(token, Token) and step is self._steps[-1] else None
+                if revoke is not None:
+                    now = self._clock.now()
+                    everything.callback(take_out, self._storage, keys[step.name], step.grant_key, held, revoke, now)
+
     def close(self) -> None:
-        """Close the steps and the storage, each even where another fails to."""
+        """Close the steps and the storage, each even where another fails to; store what could not be stored before."""
         with ExitStack() as everything:
+            for key in self._owners():
+                settle(self._storage, key, ledger_of(self._storage))
             everything.callback(self._storage.close)
             for step in reversed(self._steps):
                 everything.callback(step.close)
+
+    def _owners(self) -> list[str]:
+        """Return the keys of the entries that may have a refresh token that could not be stored."""
+        if not ledger_of(self._storage).unsaved:
+            return []
+        keys = keys_of(self._checked(), self._prefix)
+        return [step.grant_key or keys[step.name] for step in self._steps]
 
     def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
         limit = math.inf if timeout is None else seconds("timeout", timeout, zero=True, infinite=True)
@@ -250,6 +280,10 @@ class PipelineTokenProvider(TokenProvider):
 
     def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
         return self.pipeline.renew(current, self._from_step, _left(context))
+
+    def revoke(self, token: Token | str | None = None) -> None:
+        """Revoke what the steps have, as :meth:`TokenFetchPipeline.revoke`."""
+        self.pipeline.revoke(token)
 
     def close(self) -> None:
         self.pipeline.close()
