@@ -92,7 +92,7 @@ class BodyTokenFetcher(HttpTokenFetcher):
 
         Raises:
             TokenEndpointError: The endpoint refused.
-            AuthenticationError: As for :meth:`fetch`.
+            AuthenticationError: As for :meth:`~tokenkit.fetchers.http.HttpTokenFetcher.fetch`.
         """
         known = given(context)
         if self.refresh_data is None or not current.refresh_token:

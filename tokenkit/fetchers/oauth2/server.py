@@ -173,9 +173,11 @@ class OAuth2Client(TransportOptions, SecretKeeper):
 class AuthorizationServer(OAuth2Client):
     """Asks a server about any of its tokens, and gives tokens back, where no fetcher of yours has got them.
 
-        server = AuthorizationServer(issuer="https://idp.example.com", client_id="api", client_secret=secret)
-        if not server.introspect(token)["active"]:
-            ...
+    >>> from tokenkit.testing import LocalIdP
+    >>> with LocalIdP() as idp:
+    ...     server = AuthorizationServer(issuer=idp.issuer, client_id="client", client_secret="secret")
+    ...     server.introspect("unknown")
+    {'active': False}
 
     Safe from any thread. The fetchers of the OAuth 2.0 grants have the same two methods. Args and errors are those of
     :class:`OAuth2Client`.
