@@ -52,7 +52,7 @@ class AuthorizedSession(requests.Session):
         refresh_status_codes: The statuses that say that a token is no good.
         max_refresh_attempts: How often one request may be sent again with another token. None said: 2; 0: never.
         refresh_timeout: Seconds that a request waits for a token. None: as the manager's policy says.
-        timeout: Seconds for the connection and for each read, or a pair of them, where a request gives none. None:
+        timeout: Seconds for the connection and for each read, or a pair of them, where a request gives none: 120. None:
             no limit.
         retries: How often to try again where the request did not arrive, or a policy; for both schemes. None: never.
         origins: Only these get the token; see :class:`~tokenkit.auth.BearerAuth`. None: any https URL, and loopback.

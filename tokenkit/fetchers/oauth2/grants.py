@@ -102,7 +102,7 @@ class JwtBearerFetcher(OAuth2Fetcher):
         algorithm: Its algorithm; None: the usual one for the key.
         assertion_audience: Its ``aud``; None: *token_url*.
         assertion_claims: Further claims. None: none.
-        assertion_lifetime: Seconds until it expires, more than 0; rounded up to whole ones.
+        assertion_lifetime: Seconds until it expires, more than 0; rounded up to whole ones. 300 unless given.
 
     Example:
         >>> source = JwtBearerFetcher(
