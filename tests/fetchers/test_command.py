@@ -237,6 +237,14 @@ def test_with_a_field_only_json_counts() -> None:
         prints("error:not-logged-in", token_field="token").fetch()
 
 
+@pytest.mark.parametrize("name", ["expiresOn", "expiry", "expirationTimestamp"])
+def test_an_expiry_by_another_name_counts_where_it_can_be_read(name: str) -> None:
+    """As azd and databricks print it; az's own expiresOn has no offset, and is no instant."""
+    token = prints(f'{{"token": "t", "{name}": "2096-10-02T07:06:40Z"}}').fetch()
+    assert datetime(2096, 10, 2, 7, 6, 40, tzinfo=timezone.utc) == token.expires_at
+    assert prints(f'{{"token": "t", "{name}": "2096-10-02 07:06:40.0"}}').fetch().expires_at is None
+
+
 def test_a_lifetime_in_seconds_may_be_anywhere() -> None:
     """As a lease of Vault is."""
     text = '{"auth": {"client_token": "t", "lease_duration": 60}}'

@@ -37,7 +37,7 @@ _MAX_RETRY_AFTER = 3600.0  # what is longer is a mistake, or an answer to give u
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _TRANSIENT_CODES = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 # Google, Kubernetes, AWS, and what JavaScript and Go programs write.
-_EXPIRIES = ("expiresAt", "expireTime", "expirationTimestamp", "expiration", "expiry")
+_EXPIRIES = ("expiresAt", "expiresOn", "expireTime", "expirationTimestamp", "expiration", "expiry")
 _clock = SystemClock()
 
 

@@ -21,7 +21,7 @@ from tokenkit._secrecy.references import from_context, given
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, SourceUnavailableError
-from tokenkit.fetchers._answers import at_path
+from tokenkit.fetchers._answers import at_path, lifetime_beside
 from tokenkit.tokens import Token
 
 __all__ = ["CommandTokenFetcher"]
@@ -185,6 +185,8 @@ class CommandTokenFetcher(SecretKeeper, TokenFetcher):
         seconds = named.get("expires_in") if self.expires_in_field is None else at_path(answer, self.expires_in_field)
         fields["expires_in"] = None if self.expiry_field else seconds
         fields["expires_at"] = _first(answer, (self.expiry_field,) if self.expiry_field else _EXPIRY_FIELDS)
+        if not (self.expiry_field or self.expires_in_field or fields["expires_in"] or fields["expires_at"]):
+            fields |= lifetime_beside(named)
         return fields
 
     def _word(self, text: str, answer: Any) -> str:
