@@ -1,4 +1,4 @@
-"""What importing tokenkit costs, beside ``import requests``: seconds, and memory at the end.
+"""What importing tokenkit costs, beside ``import requests``: seconds of the processor, and memory at the end.
 
 Each program runs in fresh interpreters, in turns, so that a busy machine slows all of them. Run by ``tox -e bench``;
 ends with status 1 where the design's promises are not kept.
@@ -21,9 +21,9 @@ MOST = {REQUESTS: 1.0, ROOT: 1.05, USED: 1.25}  # times the seconds of `import r
 MOST_MEMORY = 3072  # KiB more than `import requests`; 900 of them are dataclasses, with inspect and ast
 MEASURED = """
 import time
-began = time.perf_counter()
+began = time.process_time()
 {program}
-seconds = time.perf_counter() - began
+seconds = time.process_time() - began
 import resource
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

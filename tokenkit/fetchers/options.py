@@ -13,7 +13,7 @@ from tokenkit.fetchers._transport import Timeout, Transport
 __all__ = ["TransportOptions"]
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False, init=False)
 class TransportOptions:
     """The transport's arguments, which every fetcher takes that talks HTTP.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import uuid
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -53,7 +53,7 @@ def signed_jwt(
         ConfigurationError: The key cannot sign so, or the extra ``[crypto]`` is not installed.
     """
     moment = int(now.timestamp())
-    times = {"iat": moment, "exp": moment + math.ceil(lifetime), "jti": uuid.uuid4().hex}
+    times = {"iat": moment, "exp": moment + math.ceil(lifetime), "jti": secrets.token_hex(16)}
     header = {**({"kid": key_id} if key_id else {}), **(headers or {})}
     by_secret = (algorithm or "").startswith("HS")
     try:

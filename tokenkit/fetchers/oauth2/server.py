@@ -25,7 +25,7 @@ _Fields = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
 _Finished = str | Token | os.PathLike[str] | Callable[..., str | Token]
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False, init=False)
 class OAuth2Client(TransportOptions, SecretKeeper):
     """What a client of an authorization server is told by: where the server is, and how the client proves itself.
 
