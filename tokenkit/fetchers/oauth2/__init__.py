@@ -5,15 +5,11 @@ from tokenkit._faces import lazily
 __all__, __getattr__, __dir__ = lazily(
     __name__,
     {
+        "assertions": ["JwtBearerFetcher", "TokenExchangeFetcher"],
         "browser": ["BrowserSignIn"],
         "device": ["DeviceSignIn"],
         "fetcher": ["OAuth2Fetcher"],
-        "grants": [
-            "ClientCredentialsFetcher",
-            "JwtBearerFetcher",
-            "PasswordFetcher",
-            "TokenExchangeFetcher",
-        ],
+        "grants": ["ClientCredentialsFetcher", "PasswordFetcher"],
         "refresh_token": ["RefreshTokenFetcher"],
         "server": ["AuthorizationServer", "OAuth2Client"],
         "sign_in": ["SignInFlow", "SignInPrompt", "SignedInFetcher"],

@@ -1,12 +1,8 @@
+from tokenkit.fetchers.oauth2.assertions import JwtBearerFetcher, TokenExchangeFetcher
 from tokenkit.fetchers.oauth2.browser import BrowserSignIn
 from tokenkit.fetchers.oauth2.device import DeviceSignIn
 from tokenkit.fetchers.oauth2.fetcher import OAuth2Fetcher
-from tokenkit.fetchers.oauth2.grants import (
-    ClientCredentialsFetcher,
-    JwtBearerFetcher,
-    PasswordFetcher,
-    TokenExchangeFetcher,
-)
+from tokenkit.fetchers.oauth2.grants import ClientCredentialsFetcher, PasswordFetcher
 from tokenkit.fetchers.oauth2.refresh_token import RefreshTokenFetcher
 from tokenkit.fetchers.oauth2.server import AuthorizationServer, OAuth2Client
 from tokenkit.fetchers.oauth2.sign_in import SignedInFetcher, SignInFlow, SignInPrompt
