@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import final
 
 from tokenkit.clock import Clock
-from tokenkit.errors import AuthenticationError, RenewalStoppedError, RenewalTimeoutError, own_copy
+from tokenkit.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    RenewalStoppedError,
+    RenewalTimeoutError,
+    TokenKitError,
+    own_copy,
+)
 from tokenkit.manager._attempts import Attempt, Attempts, Look
 from tokenkit.manager._state import TokenState
 from tokenkit.manager._thread import RenewalThread
@@ -109,8 +116,10 @@ class Schedule:
             return None
         return self.attempts.request(now, call.limit)
 
-    def _own(self, error: AuthenticationError, now: float) -> AuthenticationError:
+    def _own(self, error: AuthenticationError, now: float) -> TokenKitError:
         # One instance raised in two threads would mix their tracebacks.
+        if isinstance(error.__cause__, ConfigurationError):
+            return own_copy(error.__cause__)  # not the source is wrong, but what it was given: the callers' own affair
         own = own_copy(error)
         own.service_name = own.service_name or self._name
         own.retry_after = max(0.0, self.holding.retry_at - now)  # not what the endpoint said then, but what is left

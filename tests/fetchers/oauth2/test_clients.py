@@ -15,6 +15,7 @@ from tokenkit._secrecy.references import SecretReference
 from tokenkit.errors import ConfigurationError, MalformedResponseError, SourceUnavailableError, TokenKitError
 from tokenkit.fetchers import ClientCredentialsFetcher, JwtBearerFetcher, PasswordFetcher, RefreshTokenFetcher
 from tokenkit.fetchers.oauth2 import AuthorizationServer
+from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
 
 URL = "https://idp.example/token"
@@ -152,6 +153,23 @@ def test_what_is_no_secret_is_never_sent(kind: Any, argument: str, others: Any, 
         kind(**{**WHO, **others, argument: value}).fetch()
     assert f"{argument} {problem}" in str(caught.value)
     assert "canary" not in repr(caught.value).replace("KeyError: 'CANARY_NAME'", "")
+
+
+def test_under_a_manager_it_reaches_the_callers_as_it_is() -> None:
+    """Each gets one of its own, and the function is not called again before the pause of a refusal is over."""
+    called: list[int] = []
+
+    def secret() -> Any:
+        called.append(1)
+
+    with TokenManager(ClientCredentialsFetcher(**WHO, client_secret=secret)) as manager:
+        caught = []
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="client_secret is missing") as one:
+                manager.get_token(timeout=5)
+            caught.append(one.value)
+    assert caught[0] is not caught[1]
+    assert 1 == len(called)
 
 
 def test_a_variable_that_is_not_set_is_a_source_that_is_not_there() -> None:
