@@ -468,6 +468,7 @@ def test_an_entry_with_a_refresh_token_outlives_its_access_token(storage: FileTo
     assert storage.get("key") is None
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("damage", [scramble, open_to_the_group, link])
 def test_what_cannot_be_read_is_not_tidied_away(
     storage: FileTokenStorage, entry: Path, damage: Callable[[Path], None]
@@ -525,6 +526,7 @@ def test_a_lock_whose_file_was_removed_while_one_waited_has_one_holder(
 # Other members of a group
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
 def test_a_volume_of_a_group_is_trusted_on_demand() -> None:
     """As Kubernetes makes it for fsGroup: a directory of root's with mode 2770, for pods with users of their own."""
@@ -558,6 +560,7 @@ def test_a_volume_of_a_group_is_trusted_on_demand() -> None:
         assert {0o660} == {path.stat().st_mode & 0o777 for path in volume.iterdir()}
 
 
+@pytest.mark.posix
 def test_a_mount_that_adds_the_group_is_trusted_on_demand(directory: Path) -> None:
     """Each mount of a volume with fsGroup adds g+rw to what is there: the newest refresh token is still read."""
     FileTokenStorage(directory).set("key", OLD)
@@ -569,6 +572,7 @@ def test_a_mount_that_adds_the_group_is_trusted_on_demand(directory: Path) -> No
         FileTokenStorage(directory).get_strict("key")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o777, 0o2775, 0o701])
 def test_a_directory_of_all_is_refused_all_the_same(directory: Path, mode: int) -> None:
     """A group is a group of this process's: what others may open is nobody's to trust."""
@@ -579,6 +583,7 @@ def test_a_directory_of_all_is_refused_all_the_same(directory: Path, mode: int) 
         storage.get("key")
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_directory_of_a_foreign_group_is_refused(directory: Path) -> None:
     """One that is open to a group which this process is not in is open to others."""
@@ -589,6 +594,7 @@ def test_a_directory_of_a_foreign_group_is_refused(directory: Path) -> None:
         storage.get("key")
 
 
+@pytest.mark.posix
 def test_a_new_directory_is_open_to_the_group_on_demand(directory: Path) -> None:
     """Directory and files get the modes that their next reader will want."""
     storage = FileTokenStorage(directory, trust_group=True)

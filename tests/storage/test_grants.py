@@ -87,6 +87,7 @@ def test_a_program_without_the_key_spends_nothing(start: Start, keys: list[bytes
 # Files
 
 
+@pytest.mark.posix
 def test_a_mount_for_a_group_costs_no_grant(start: Start, tmp_path: Path, local_idp: LocalIdP) -> None:
     """Where the modes were changed below it, a program spends nothing until it is told to trust the group."""
     directory = tmp_path / "tokens"
@@ -103,6 +104,7 @@ def test_a_mount_for_a_group_costs_no_grant(start: Start, tmp_path: Path, local_
     assert before + 1 == local_idp.count("token")
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_costs_no_grant(start: Start, tmp_path: Path) -> None:
     """What a job left when somebody ran it as root is not taken for absence, and is read again when it is mended."""

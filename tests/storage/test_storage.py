@@ -119,6 +119,7 @@ os.setuid(54321)  # as in a container with a user that nobody entered
 """
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becomes another user")
 @pytest.mark.parametrize(
     ("name", "use"),
