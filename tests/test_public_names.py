@@ -75,6 +75,17 @@ def test_a_stub_tells_what_its_face_gives() -> None:
     assert [] == differing
 
 
+def test_a_stub_takes_each_name_from_its_module() -> None:
+    """What a type checker finds there is the very object that the face gives."""
+    wrong = []
+    for face in FACES:
+        for node in ast.parse(face.path.with_suffix(".pyi").read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                origin, given = importlib.import_module(node.module or ""), imported(face)
+                wrong += [a.name for a in node.names if getattr(origin, a.name) is not getattr(given, a.name)]
+    assert [] == wrong
+
+
 def test_the_root_passes_on_public_names_only() -> None:
     """A name of the root is the very name that a public path lists."""
     owned = {id(getattr(imported(one), name)) for one in PUBLIC if one.name for name in one.exported or []}
