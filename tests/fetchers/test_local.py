@@ -342,3 +342,12 @@ def test_a_variable_is_told_apart_by_what_it_holds(monkeypatch: pytest.MonkeyPat
 def test_what_is_not_there_shares_nothing(fetcher: FileTokenFetcher | EnvTokenFetcher) -> None:
     """Nobody knows whose token will stand there."""
     assert fetcher.cache_key != fetcher.cache_key
+
+
+def test_half_a_character_in_a_variable_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An undecodable byte of the environment is a surrogate in Python; it has a key, and is no token."""
+    monkeypatch.setenv("TOKENKIT_TEST_BYTES", "t\udcff")
+    source = EnvTokenFetcher("TOKENKIT_TEST_BYTES")
+    assert source.cache_key == EnvTokenFetcher("TOKENKIT_TEST_BYTES").cache_key
+    with pytest.raises(MalformedResponseError, match="visible ASCII"):
+        source.fetch()

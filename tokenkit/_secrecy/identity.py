@@ -101,7 +101,7 @@ def canonical(value: Any, own: str) -> bytes:
         return _framed("p", os.fsencode(value))
     if isinstance(value, bytes):
         return _framed("b", value)
-    return _framed(type(value).__name__, str(value).encode())
+    return _framed(type(value).__name__, str(value).encode("utf-8", "surrogatepass"))
 
 
 def _framed(kind: str, content: bytes) -> bytes:
