@@ -11,7 +11,7 @@ from requests.adapters import BaseAdapter
 from support.protected import Issuer, managed
 from support.raw_server import Script, answer, floods, raw_server, says
 
-from tokenkit.auth import BearerAuth
+from tokenkit.auth import AuthorizedSession, BearerAuth
 
 GOOD = answer(b"{}")
 HEAD = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"  # as the scripts do
@@ -106,3 +106,45 @@ def test_a_head_request_has_no_body_to_wait_for() -> None:
         managed(Issuer()) as manager,
     ):
         assert 204 == requests.head(server.url, auth=BearerAuth(manager)).status_code
+
+
+CHUNKED = b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n"
+PACKED = gzip.compress(b"no")
+KEPT: dict[str, bytes] = {
+    "chunked": CHUNKED + b"\r\n1\r\nn\r\n1;a=b\r\no\r\n0\r\nX-After: 1\r\n\r\n",
+    "packed": b"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: gzip\r\n" + _sized(PACKED),
+    "chunked and packed": CHUNKED + b"Content-Encoding: gzip\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(PACKED), PACKED),
+}
+
+
+def in_turns(*answers: bytes) -> Script:
+    """Answer each request on one connection."""
+
+    def script(connection: object) -> None:
+        for number, one in enumerate(answers):
+            connection.sendall(one)  # type: ignore[attr-defined]
+            if number + 1 < len(answers):
+                connection.recv(65536)  # type: ignore[attr-defined]
+
+    return script
+
+
+@pytest.mark.parametrize("case", KEPT)
+@pytest.mark.parametrize("kind", ["plain", "authorized"])
+def test_a_short_rejection_costs_no_connection(case: str, kind: str) -> None:
+    """It is read to its end, and its text is in the history."""
+    with raw_server(in_turns(KEPT[case], GOOD)) as server, managed(Issuer()) as manager:
+        with requests.Session() if kind == "plain" else AuthorizedSession(manager) as session:
+            session.auth = BearerAuth(manager)
+            response = session.get(server.url, timeout=10)
+        assert (200, "no") == (response.status_code, response.history[0].text)
+        assert 1 == len(server.requests)
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r\n5\r\nab"], ids=["a size that drips", "a chunk that drips"])
+def test_chunks_that_drip_are_not_waited_for(end: bytes) -> None:
+    """A kept connection, and a plain session, which has no limit for the whole of a read."""
+    began = time.monotonic()
+    with raw_server(drips_for_ever(CHUNKED + end), says(GOOD)) as server, managed(Issuer()) as manager:
+        assert 200 == requests.get(server.url, auth=BearerAuth(manager)).status_code
+    assert 3 > time.monotonic() - began

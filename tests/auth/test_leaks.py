@@ -233,11 +233,9 @@ def walk(world: World, seed: int) -> list[str]:
                 except requests.exceptions.TooManyRedirects:
                     pass
 
-        threads = [threading.Thread(target=send) for _ in range(chance.randint(1, 4))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(4) as pool:
+            for future in [pool.submit(send) for _ in range(chance.randint(1, 4))]:
+                future.result()
     may = {NAMES[number] for number in listed or {start}}
     return [host for host, token in world.visits if token is not None and host not in may]
 

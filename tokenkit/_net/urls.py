@@ -80,8 +80,12 @@ def is_local(url: str | None) -> bool:
 
 def without_environment(proxies: Mapping[str, str]) -> dict[str, str]:
     """Return *proxies* without those that the environment names: requests has mixed the two on an earlier hop."""
-    named = getproxies()
-    return {scheme: proxy for scheme, proxy in proxies.items() if named.get(scheme) != proxy}
+    while True:
+        try:
+            named = getproxies()
+            return {scheme: proxy for scheme, proxy in proxies.items() if named.get(scheme) != proxy}
+        except (KeyError, RuntimeError):  # another thread has changed the environment meanwhile
+            continue
 
 
 def host_of(url: str) -> str:

@@ -9,18 +9,14 @@ import http.client
 import io
 import math
 import os
-import socket
-from types import MappingProxyType
 from typing import Any, final
 
 from requests import PreparedRequest, Response
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
-from tokenkit._net.connections import TimedAdapter, TimedConnection, TimedSocket
+from tokenkit._net.connections import TimedAdapter, TimedConnection, timed, timed_pools, timeout_of
 from tokenkit._net.deadline import read_limit, shorter, time_left
 from tokenkit._net.retries import checked_retries
 
@@ -30,9 +26,10 @@ _LEAST = 0.001  # seconds; urllib3 takes no 0, and this is as good as none
 
 
 class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(TimedSocket(self.fp.detach(), sock))
+        raw = timed(self.fp, sock)
+        self.fp = io.BufferedReader(raw) if raw is not None else self.fp
 
 
 class _Connection(TimedConnection):
@@ -44,20 +41,11 @@ class _Connection(TimedConnection):
         if left != math.inf and sock is not None:
             if left <= 0:
                 raise TimeoutError("sending the request took too long")
-            sock.settimeout(shorter(sock.gettimeout(), left))
+            sock.settimeout(shorter(timeout_of(sock), left))
         super().send(data)
 
 
-class _TLSConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
+_POOLS = timed_pools(_Connection)
 
 
 @final
@@ -72,7 +60,7 @@ class DeadlineAdapter(TimedAdapter):
             of a class of its own, pauses are not cut short. None: never.
     """
 
-    pools = MappingProxyType({"http": _Pool, "https": _TLSPool})
+    pools = _POOLS
 
     def __init__(self, retries: int | Retry | None = None) -> None:
         super().__init__(max_retries=_policy(retries))

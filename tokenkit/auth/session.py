@@ -225,9 +225,8 @@ class AuthorizedSession(requests.Session):
         """Return the proxies of a redirected request, as requests' session does, but go to this machine directly."""
         if not is_local(prepared_request.url):
             return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]  # in the stubs
-        given = {**without_environment(proxies or {}), "no_proxy": "*"}  # as requests reads it where it asks itself
-        rebuilt = super().rebuild_proxies(prepared_request, given)  # type: ignore[no-untyped-call]  # in the stubs
-        return {scheme: proxy for scheme, proxy in rebuilt.items() if scheme != "no_proxy"}
+        prepared_request.headers.pop("Proxy-Authorization", None)  # the adapter knows that of the proxy it uses
+        return without_environment(proxies or {})
 
     def close(self) -> None:
         """Close the connections, and the manager if this session has made it."""

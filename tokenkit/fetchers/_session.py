@@ -9,19 +9,15 @@ from __future__ import annotations
 import http.client
 import io
 import queue
-import socket
 from collections import deque
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
-from types import MappingProxyType
 from typing import Any, final
 
 import requests
 from requests.auth import AuthBase
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPSConnection
 
-from tokenkit._net.connections import TimedAdapter, TimedConnection, TimedSocket
+from tokenkit._net.connections import TimedAdapter, TimedConnection, timed, timed_pools
 from tokenkit.errors import ConfigurationError
 
 __all__ = ["auth_for", "new_session"]
@@ -78,15 +74,16 @@ class _HeadReader(io.BufferedReader):
 
 
 class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        raw = self.fp.detach()  # the socket's own reader, as makefile() wraps it
-        self._head = _HeadReader(TimedSocket(raw, sock))
-        self.fp = self._head
+        raw = timed(self.fp, sock)
+        self._head = _HeadReader(raw) if raw is not None else None
+        self.fp = self._head or self.fp
 
     def begin(self) -> None:
         super().begin()
-        self._head.in_head = False
+        if self._head is not None:
+            self._head.in_head = False
         # The next request is a token's lifetime away: a kept connection would be dead by then, and a refresh token
         # must not be spent on finding that out. Not every server closes because it is asked to.
         self.will_close = True
@@ -97,10 +94,6 @@ class _Answer(http.client.HTTPResponse):
 
 class _Connection(TimedConnection):
     response_class = _Answer
-
-
-class _TLSConnection(_Connection, HTTPSConnection):
-    pass
 
 
 class _Idle:
@@ -129,19 +122,12 @@ class _Idle:
         return len(self._items)
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-    QueueCls = _Idle  # type: ignore[assignment]  # any queue will do, says urllib3
-
-
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-    QueueCls = _Idle  # type: ignore[assignment]  # any queue will do, says urllib3
+_POOLS = timed_pools(_Connection, _Idle)
 
 
 @final
 class _Adapter(TimedAdapter):
-    pools = MappingProxyType({"http": _Pool, "https": _TLSPool})
+    pools = _POOLS
 
 
 class _Session(requests.Session):
