@@ -1,6 +1,7 @@
 """A TCP server whose every byte a test decides, for the faults that no HTTP library would send."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ Script = Callable[[socket.socket], None]
 class RawServer:
     """Plays one script a connection, the last one again and again; remembers the requests."""
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[bytes] = []
         self.stopped = threading.Event()
         self._scripts = scripts
@@ -33,6 +35,8 @@ class RawServer:
             self._threads[-1].start()
 
     def _serve(self, connection: socket.socket, script: Script) -> None:
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         with connection:
             try:
                 self.requests.append(read_request(connection))
@@ -52,8 +56,8 @@ class RawServer:
 
 
 @contextmanager
-def raw_server(*scripts: Script) -> Iterator[RawServer]:
-    server = RawServer(*scripts)
+def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
+    server = RawServer(*scripts, tls=tls)
     server.start()
     try:
         yield server

@@ -9,10 +9,11 @@ import http.client
 import io
 import math
 import os
+from contextvars import ContextVar
 from typing import Any, final
 
 from requests import PreparedRequest, Response
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError, ResponseError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
@@ -22,6 +23,7 @@ from tokenkit._net.retries import checked_retries
 
 __all__ = ["DeadlineAdapter"]
 
+_gives_back: ContextVar[bool] = ContextVar("tokenkit_gives_back", default=False)  # an answer rather than an error
 _LEAST = 0.001  # seconds; urllib3 takes no 0, and this is as good as none
 
 
@@ -56,8 +58,8 @@ class DeadlineAdapter(TimedAdapter):
     sockets would be its parent's.
 
     Args:
-        retries: As for requests' adapter: how often to try again where no request arrived, or a policy. Of a policy
-            of a class of its own, pauses are not cut short. None: never.
+        retries: How often to try again, by the rules of urllib3's ``Retry``, or a policy. Of a policy of a class of its
+            own, pauses are not cut short. None: never.
     """
 
     pools = _POOLS
@@ -116,14 +118,38 @@ def _cut(limit: Any, left: float) -> float:
     return min(limit, left) if isinstance(limit, (int, float)) else left
 
 
+@final
 class _CutRetry(Retry):
-    """urllib3's policy, but a pause that would outlast the deadline ends the call at once."""
+    """urllib3's policy, but with a deadline no pause is begun that would outlast it.
+
+    The caller gets the answer that asked for such a pause; where there was none to give, a ``Timeout``.
+    """
+
+    @property  # urllib3 reads it where increment() has raised
+    def raise_on_status(self) -> bool:
+        return bool(vars(self)["raise_on_status"]) and not _gives_back.get()
+
+    @raise_on_status.setter
+    def raise_on_status(self, value: bool) -> None:
+        vars(self)["raise_on_status"] = value
+
+    def increment(self, method: str | None = None, url: str | None = None, *args: Any, **kwargs: Any) -> _CutRetry:
+        _gives_back.set(False)
+        following = super().increment(method, url, *args, **kwargs)
+        response = args[0] if args else kwargs.get("response")
+        if response is not None and following._pause(response) >= time_left():
+            _gives_back.set(True)
+            raise MaxRetryError(kwargs["_pool"], url, ResponseError("the pause would outlast the time allowed"))
+        return following
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        asked = self.get_retry_after(response) if response and self.respect_retry_after_header else None
-        if (asked or self.get_backoff_time()) >= time_left():
+        if self._pause(response) >= time_left():
             raise ReadTimeoutError(None, None, "the pause before the next try would outlast the time allowed")  # type: ignore[arg-type]  # as urllib3 does where it knows no pool
         super().sleep(response)
+
+    def _pause(self, response: BaseHTTPResponse | None) -> float:
+        asked = self.get_retry_after(response) if response and self.respect_retry_after_header else None
+        return asked or self.get_backoff_time()
 
 
 def _policy(retries: int | Retry | None) -> Retry:

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from requests import Response
 from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
 
 from tokenkit._net.deadline import deadline, time_left
 from tokenkit.clock import SystemClock
@@ -52,10 +53,11 @@ def _read(raw: Any) -> bytes | None:
         raw._fp.fp = _TimelyReader(raw._fp.fp, sock)
     # read() waits until it has all; read1(), of urllib3 2.1, for one packet, so that the end is looked at in between.
     read = getattr(raw, "read1", raw.read)
+    options = {"decode_content": False} if isinstance(raw, BaseHTTPResponse) else {}
     body = bytearray()
     while len(body) <= _MOST_BYTES:
         _limit(sock)
-        chunk = read(_MOST_BYTES + 1 - len(body), decode_content=False)
+        chunk = read(_MOST_BYTES + 1 - len(body), **options)
         if not chunk:
             return bytes(body)
         body += chunk

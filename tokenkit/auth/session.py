@@ -54,7 +54,11 @@ class AuthorizedSession(requests.Session):
         refresh_timeout: Seconds that a request waits for a token. None: as the manager's policy says.
         timeout: Seconds for the connection and for each read, or a pair of them, where a request gives none: 120. None:
             no limit.
-        retries: How often to try again where the request did not arrive, or a policy; for both schemes. None: never.
+        retries: How often to try again, for both schemes: a number, which means what urllib3's ``Retry`` of that number
+            means, or a policy. Of a number: failed connections with any method; after the request was sent, a broken
+            answer, and a 413, 429 or 503 that says ``Retry-After``, with the methods that may be repeated (not POST
+            and PATCH). ``Retry-After`` is slept for, an hour if it says so, unless *max_allowed_time* leaves less: the
+            caller then gets that answer. None: never.
         origins: Only these get the token; see :class:`~tokenkit.auth.BearerAuth`. None: any https URL, and loopback.
         extra_headers: Further headers that go exactly where the token goes; see :class:`~tokenkit.auth.BearerAuth`.
         allow_insecure: Whether ``http://`` beyond loopback may carry the token.
@@ -168,14 +172,15 @@ class AuthorizedSession(requests.Session):
 
         if max_allowed_time is None:
             return send()
-        end = _clock.monotonic() + min(checked_duration(max_allowed_time), time_left())
+        limit = checked_duration(max_allowed_time)
+        end = _clock.monotonic() + min(limit, time_left())
         with deadline(end):
             try:
                 return send()
             except RequestException as error:
                 if isinstance(error, Timeout) or _clock.monotonic() < end:
                     raise
-                late = Timeout(f"the call took longer than {max_allowed_time} s", request=error.request)
+                late = Timeout(f"the call took longer than {limit:g} s", request=error.request)
             raise late
 
     def prepare_request(self, request: Request) -> PreparedRequest:
