@@ -54,6 +54,14 @@ TEST = [
     "requests-toolbelt>=1",
     "responses>=0.25.3",
     "time-machine>=3",  # the first that leaves time.monotonic() alone
+    # What takes the place of the network in users' tests.
+    "betamax>=0.9",
+    "mocket>=3.13",
+    "pyOpenSSL>=23.2",
+    "requests-mock>=1.12.1",
+    "requests-unixsocket>=0.4",
+    "vcrpy>=7",
+    "wsgi-intercept>=1.13.1",
 ]
 
 setup(
