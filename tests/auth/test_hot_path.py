@@ -76,7 +76,7 @@ def test_authorising_takes_no_lock_and_asks_and_tells_nobody(mint: Issuer, caplo
         manager.get_token()
         storage.wait_for("unlock", 1)
         asked = storage.calls.copy()
-        with caplog.at_level(logging.DEBUG), manager._engine._renewed:
+        with caplog.at_level(logging.DEBUG), manager._engine._lock:
             caplog.clear()
             done = outcomes(ask(lambda: [answer_well(auth(request)).status_code for request in requests_made]))
             told = [record.getMessage() for record in caplog.records if record.threadName == "caller"]

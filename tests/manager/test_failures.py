@@ -29,7 +29,7 @@ def refused() -> TokenEndpointError:
 
 def backed_off(harness: Harness) -> float:
     """Return the seconds until the source may be asked again."""
-    return harness.manager._engine.holding.retry_at - harness.clock.monotonic()
+    return harness.manager._engine.state.retry_at - harness.clock.monotonic()
 
 
 def test_fifty_threads_share_one_failure(harness: Harness) -> None:
@@ -250,7 +250,7 @@ def test_an_outage_costs_no_call_and_no_more_attempts_than_allowed(harness: Harn
     harness.source.always = down()
     due_at = harness.clock.monotonic() + 1
     allowed = {due_at}
-    harness.live(61, lambda: (harness.manager.get_token(0), allowed.add(harness.manager._engine.holding.retry_at)))
+    harness.live(61, lambda: (harness.manager.get_token(0), allowed.add(harness.manager._engine.state.retry_at)))
     asked_at = [one.at for one in harness.source.asked[1:]]
     assert pytest.approx(sorted(one for one in allowed if due_at <= one <= due_at + 60), abs=1e-6) == asked_at
     gaps = [later - earlier for earlier, later in pairwise(asked_at)]

@@ -74,8 +74,9 @@ def hang(harness: Harness, count: int) -> list[Gate]:
 
 def test_a_hung_attempt_is_superseded(harness: Harness) -> None:
     """Once it has had its time, a caller who is still waiting gets the token of another attempt."""
-    harness.source.hang()
+    gate = harness.source.hang()
     (waiting,) = harness.ask(timeout=100)
+    assert gate.reached()
     harness.parked()
     harness.clock.advance(LIMIT - 0.001)
     harness.parked()
@@ -85,14 +86,11 @@ def test_a_hung_attempt_is_superseded(harness: Harness) -> None:
 
 
 def test_the_new_attempt_has_a_new_thread(harness: Harness) -> None:
-    """The hung thread is abandoned; it ends by itself once its fetch comes back."""
-    (gate,) = hang(harness, 1)
+    """The hung one is left alone until its fetch comes back."""
+    hang(harness, 1)
     harness.manager.get_token()
     old, new = (one.thread for one in harness.source.asked)
-    assert (True, True) == (old is not new, old.is_alive())
-    gate.release(down())
-    old.join(PATIENCE)
-    assert (False, True) == (old.is_alive(), new.is_alive())
+    assert old is not new
 
 
 def test_a_younger_attempt_is_never_superseded(harness: Harness) -> None:
@@ -131,7 +129,7 @@ def test_a_late_result_that_is_older_is_dropped(harness: Harness) -> None:
     harness.clock.advance(LIMIT)
     newer = waiting.result(PATIENCE)
     gate.release(old)
-    harness.source.asked[0].thread.join(PATIENCE)
+    harness.landed(2)
     assert (newer, newer) == (harness.manager.current, harness.manager.get_token())
     assert ["success", "superseded"] == sorted(harness.ears.results("token_refresh"))
 
@@ -176,7 +174,7 @@ def test_a_late_failure_is_nobodys(harness: Harness) -> None:
     harness.clock.advance(LIMIT)
     assert stuck.reached()
     late.release(down())
-    harness.source.asked[0].thread.join(PATIENCE)
+    harness.landed(1)
     harness.parked(5)
     stuck.release()
     assert {"token-2"} == {token.access_token for token in outcomes(futures)}
@@ -219,23 +217,20 @@ def test_a_manager_recovers_when_one_comes_back(harness: Harness) -> None:
     """Whichever of the hung fetches ends makes room for a new attempt."""
     gates = hang(harness, 4)
     gates[1].release(down())
-    harness.source.asked[1].thread.join(PATIENCE)
+    harness.landed(1)
     assert "token-5" == harness.manager.get_token().access_token
 
 
 def test_a_manager_recovers_with_the_source(make_harness: Callable[..., Harness]) -> None:
-    """When the hung source answers again, callers get tokens, and the abandoned threads end."""
+    """When the hung source answers again, callers get tokens."""
     harness = make_harness(policy=RefreshPolicy(jitter=0, initial_retry_timeout=0.001))
     gates = hang(harness, 4)
     for gate in gates:
         gate.release(down())
-    for one in harness.source.asked:
-        one.thread.join(0 if one is harness.source.asked[-1] else PATIENCE)
+    harness.landed(4)
     harness.parked()
     harness.clock.advance(1)
     assert "token-5" == harness.manager.get_token().access_token
-    threads = [thread for thread in threading.enumerate() if thread in [one.thread for one in harness.source.asked]]
-    assert [harness.source.asked[-1].thread] == threads
 
 
 def test_a_new_attempt_passes_a_lock_that_a_hung_one_holds(make_harness: Callable[..., Harness]) -> None:
@@ -256,7 +251,7 @@ def test_a_late_result_does_not_overwrite_the_storage(make_harness: Callable[...
     (gate,) = hang(harness, 1)
     harness.manager.get_token()
     gate.release(old)
-    harness.source.asked[0].thread.join(PATIENCE)
+    harness.landed(2)
     assert ("token-2", "token-2") == (storage.get("scripted").access_token, harness.manager.current.access_token)
 
 
@@ -289,8 +284,9 @@ def test_an_endpoint_that_hangs_is_asked_once(local_idp: LocalIdP, background: b
 
 def test_an_attempt_may_be_granted_less(harness: Harness) -> None:
     """An attempt with renew_request_timeout is superseded after that time."""
-    harness.source.hang()
+    gate = harness.source.hang()
     (waiting,) = harness.ask(timeout=100, options=FetchOptions(renew_request_timeout=2))
+    assert gate.reached()
     harness.parked()
     harness.clock.advance(2)
     assert "token-2" == waiting.result(PATIENCE).access_token
@@ -350,9 +346,8 @@ def test_a_storage_that_came_back_is_used_again(make_harness: Callable[..., Harn
     harness.clock.advance(LIMIT)
     waiting.result(PATIENCE)
     stuck.let_go()
-    harness.source.wait_for(2)
-    harness.source.asked[1].thread.join(PATIENCE)  # until the late attempt has left the storage
-    harness.parked()
+    harness.landed(2)  # until the late attempt has left the storage, too late to ask the source
+    assert 1 == harness.source.fetches
     assert harness.manager.force_refresh() == stuck.get("scripted")
 
 

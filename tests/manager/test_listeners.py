@@ -1,9 +1,10 @@
 """What listeners hear of a manager: eight events, each once, with the right word."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
-from support.scripted import EventLog, FullEventLog, Harness, ask, down, outcomes
+from support.scripted import PATIENCE, EventLog, FullEventLog, Harness, ask, down, outcomes
 
 from tokenkit import AuthenticationError
 from tokenkit.events import TokenEvent
@@ -138,21 +139,34 @@ def test_led_attempts_are_not_in_the_background(make_harness: Callable[..., Harn
     assert {False} == {event.background for _, event in harness.ears.heard}
 
 
-def test_a_listener_may_ask_for_a_token(make_harness: Callable[..., Harness], caplog: pytest.LogCaptureFixture) -> None:
-    """After an attempt it gets one; in its midst, where it would wait for itself, a RuntimeError is logged."""
+def test_a_listener_may_ask_for_a_token(make_harness: Callable[..., Harness]) -> None:
+    """All are told after the landing, and so get the token that they hear of."""
     got: list[object] = []
 
     class Asking(EventLog):
         def token_acquire(self, event: TokenEvent) -> None:
-            got.append(harness.manager.get_token())
+            got.append(harness.manager.get_token().access_token)
 
         def token_lifetime(self, event: TokenEvent) -> None:
             got.append(harness.manager.get_token().access_token)
 
     harness = make_harness(ears=Asking(), background=False)
     assert "token-1" == harness.manager.get_token().access_token
-    assert ["token-1"] == got
-    assert ["listener Asking raised RuntimeError"] == caplog.messages
+    assert ["token-1"] * 2 == got
+
+
+def test_a_listener_that_blocks_keeps_no_caller_waiting(make_harness: Callable[..., Harness]) -> None:
+    """The token has landed before anybody hears of it."""
+    let_go = threading.Event()
+
+    class Dawdling(EventLog):
+        def token_acquire(self, event: TokenEvent) -> None:
+            let_go.wait(PATIENCE)
+
+    harness = make_harness(ears=Dawdling())
+    assert "token-1" == harness.manager.get_token(timeout=1).access_token
+    assert "token-2" == harness.manager.force_refresh(timeout=1).access_token
+    let_go.set()
 
 
 IN_AN_ATTEMPT = ["token_acquire", "cache_refresh", "cache_store", "token_refresh", "token_lifetime"]
@@ -184,11 +198,11 @@ def test_an_interrupt_in_a_listener_costs_no_token(make_harness: Callable[..., H
 
 @pytest.mark.parametrize("name", IN_AN_ATTEMPT)
 def test_an_interrupt_in_a_listener_costs_no_thread(make_harness: Callable[..., Harness], name: str) -> None:
-    """On the renewal thread it is logged: the caller has a token, and the next renewal is on the same thread."""
+    """On a worker it is logged: the caller has a token, and the next renewal is on a worker, too."""
     harness = make_harness(ears=interrupting(name), storage=InMemoryTokenStorage())
     assert "token-1" == harness.manager.get_token().access_token
     assert "token-2" == harness.manager.force_refresh().access_token
-    assert 1 == len({one.thread for one in harness.source.asked})
+    assert {"tokenkit-worker"} == {one.thread.name for one in harness.source.asked}
 
 
 def test_an_interrupt_in_a_listener_of_a_failure_reaches_the_caller(make_harness: Callable[..., Harness]) -> None:

@@ -7,8 +7,9 @@ import pytest
 from support.scripted import STEADY, down
 
 from tokenkit import AuthenticationError, RenewalError, Token
+from tokenkit._refresh_thread import AT_ONCE
 from tokenkit.errors import RenewalStoppedError, RenewalTimeoutError
-from tokenkit.manager._attempts import Attempt
+from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.testing import FakeClock
 
@@ -42,18 +43,18 @@ class Desk:
 
     def begin(self, attempt: Attempt) -> None:
         attempt.offered = True
-        attempt.start(self.now, self.schedule.holding.generations, None)
+        attempt.run = Run(attempt.request, self.now, self.schedule.state.generations, background=True)
 
     def token(self, name: str = "token") -> Token:
         issued = datetime.fromtimestamp(self.clock.time(), timezone.utc)
         return Token(name, issued_at=issued, expires_at=issued + timedelta(seconds=LIFETIME))
 
     def succeed(self, attempt: Attempt, token: Token | None = None) -> bool:
-        attempt.token = token or self.token()
+        attempt.run.token = token or self.token()
         return self.schedule.land(attempt, self.now)
 
     def fail(self, attempt: Attempt, error: AuthenticationError | None = None) -> None:
-        attempt.error = error or down(retry_after=PAUSE)
+        attempt.run.error = error or down(retry_after=PAUSE)
         assert not self.schedule.land(attempt, self.now)
 
     def hold(self) -> Token:
@@ -61,7 +62,7 @@ class Desk:
         attempt = self.schedule.attempts.request(self.now, LIMIT)
         self.begin(attempt)
         assert self.succeed(attempt)
-        return attempt.token
+        return attempt.run.token
 
     def back_off(self) -> None:
         """Have an attempt have failed."""
@@ -88,7 +89,7 @@ def test_a_token_beats_the_failure_that_its_caller_waited_for(desk: Desk) -> Non
     call = desk.call()
     desk.fail(desk.wait_for_attempt(call))
     assert desk.succeed(late)
-    assert late.token is desk.consult(call)
+    assert late.run.token is desk.consult(call)
 
 
 def test_a_token_beats_the_end_of_the_time(desk: Desk) -> None:
@@ -97,7 +98,7 @@ def test_a_token_beats_the_end_of_the_time(desk: Desk) -> None:
     attempt = desk.wait_for_attempt(call)
     desk.succeed(attempt)
     desk.clock.advance(6)
-    assert attempt.token is desk.consult(call)
+    assert attempt.run.token is desk.consult(call)
 
 
 def test_a_token_beats_stop_and_back_off(desk: Desk) -> None:
@@ -111,7 +112,7 @@ def test_a_token_beats_stop_and_back_off(desk: Desk) -> None:
 def test_a_token_that_will_not_do_beats_nothing(desk: Desk) -> None:
     """Who wants a later one than is held hears why there is none."""
     desk.hold()
-    call = desk.call(after=desk.schedule.holding.generations)
+    call = desk.call(after=desk.schedule.state.generations)
     desk.fail(desk.wait_for_attempt(call), down("no other"))
     with pytest.raises(AuthenticationError, match="no other"):
         desk.consult(call)
@@ -128,8 +129,8 @@ def test_each_caller_raises_an_error_of_its_own(desk: Desk) -> None:
         with pytest.raises(AuthenticationError) as caught:
             desk.consult(call)
         errors.append(caught.value)
-    assert [("desk", attempt.error)] * 2 == [(error.service_name, error.__cause__) for error in errors]
-    assert 3 == len({id(error) for error in (attempt.error, *errors)})
+    assert [("desk", attempt.run.error)] * 2 == [(error.service_name, error.__cause__) for error in errors]
+    assert 3 == len({id(error) for error in (attempt.run.error, *errors)})
 
 
 def test_stop_ends_every_wait(desk: Desk) -> None:
@@ -149,17 +150,17 @@ def test_a_patient_caller_is_told_at_last_what_failed(desk: Desk) -> None:
     desk.clock.advance(5)
     with pytest.raises(RenewalTimeoutError) as caught:
         desk.consult(call)
-    assert attempt.error is caught.value.__cause__
+    assert attempt.run.error is caught.value.__cause__
 
 
 def test_when_too_many_hang_no_other_is_begun(desk: Desk) -> None:
     """Four attempts hang, so a fifth is refused, to callers and to the thread."""
     for _ in range(4):
         desk.hang()
-    desk.schedule.holding.wanted = True
+    desk.schedule.state.wanted = True
     with pytest.raises(RenewalError, match="4 renewals of desk hang"):
         desk.consult(desk.call())
-    assert desk.schedule.ahead(desk.now) is None
+    assert desk.schedule.begin(desk.now, True) is None
 
 
 def test_a_back_off_fails_who_comes_during_it(desk: Desk) -> None:
@@ -168,7 +169,7 @@ def test_a_back_off_fails_who_comes_during_it(desk: Desk) -> None:
     desk.clock.advance(PAUSE - 0.001)
     with pytest.raises(AuthenticationError, match="down") as caught:
         desk.consult(desk.call())
-    assert (None, True) == (desk.schedule.attempts.current, caught.value is not desk.schedule.holding.failure)
+    assert (None, True) == (desk.schedule.attempts.current, caught.value is not desk.schedule.state.failure)
     desk.clock.advance(0.001)
     assert isinstance(desk.consult(desk.call()), Attempt)
 
@@ -197,7 +198,7 @@ def test_a_leader_whose_attempt_was_superseded_skips_no_other_back_off(desk: Des
     """
     call = desk.call(timeout, synchronous=True)
     led = desk.consult(call)
-    led.start(desk.now, 0, None, call.deadline)
+    led.run = Run(led.request, desk.now, until=call.deadline)
     desk.clock.advance(LIMIT)
     desk.back_off()
     desk.fail(led)
@@ -220,7 +221,7 @@ def test_one_that_hangs_is_superseded(desk: Desk) -> None:
     hung = desk.wait_for_attempt(call)
     desk.clock.advance(LIMIT)
     attempt = desk.consult(call)
-    assert (True, True, True) == (attempt is not hung, attempt.supersedes, hung.superseded)
+    assert (True, True, True) == (attempt is not hung, attempt.request.supersedes, hung.run.superseded)
     desk.begin(attempt)
     desk.fail(hung)
     assert attempt.hangs_at == desk.consult(call)
@@ -244,12 +245,12 @@ def test_the_time_limit_of_who_leads_is_nobody_elses_failure(desk: Desk) -> None
     call = desk.call()
     attempt = desk.consult(call)
     attempt.offered = True
-    attempt.start(desk.now, 0, None, until=desk.now + 5)
+    attempt.run = Run(attempt.request, desk.now, until=desk.now + 5)
     desk.consult(call)
     desk.clock.advance(5)
     desk.fail(attempt)
     assert isinstance(desk.consult(call), Attempt)
-    assert -math.inf == desk.schedule.holding.retry_at
+    assert -math.inf == desk.schedule.state.retry_at
 
 
 def test_a_late_token_never_displaces_a_newer_one(desk: Desk) -> None:
@@ -259,7 +260,7 @@ def test_a_late_token_never_displaces_a_newer_one(desk: Desk) -> None:
     desk.begin(attempt)
     assert desk.succeed(attempt)
     assert not desk.succeed(hung, late)
-    assert attempt.token is desk.schedule.holding.snapshot.token
+    assert attempt.run.token is desk.schedule.state.snapshot.token
 
 
 def test_a_forked_child_has_no_attempts(desk: Desk) -> None:
@@ -273,48 +274,73 @@ def test_a_forked_child_has_no_attempts(desk: Desk) -> None:
 def test_nothing_is_begun_ahead_of_its_time(desk: Desk) -> None:
     """Not before there is a token, not until it is due, not in a back-off, and not once stopped."""
     schedule = desk.schedule
-    assert schedule.ahead(desk.now) is None
+    assert schedule.begin(desk.now, True) is None
     desk.hold()
+    schedule.state.poll_at = math.inf
     desk.clock.advance(899)
-    assert schedule.ahead(desk.now) is None
+    assert schedule.begin(desk.now, True) is None
     desk.clock.advance(1)
-    attempt = schedule.ahead(desk.now)
+    attempt = schedule.begin(desk.now, True)
     desk.begin(attempt)
     desk.fail(attempt)
     desk.clock.advance(PAUSE - 1)
-    assert schedule.ahead(desk.now) is None
+    assert schedule.begin(desk.now, True) is None
     desk.clock.advance(1)
     schedule.stopped = True
-    assert schedule.ahead(desk.now) is None
+    assert schedule.begin(desk.now, True) is None
 
 
-def test_the_thread_naps_until_there_is_something_to_do(desk: Desk) -> None:
+def test_the_thread_asks_again_when_there_is_something_to_do(desk: Desk) -> None:
     """That is a look into the storage, a due token, or the end of a back-off."""
     desk.hold()
     landed = desk.now
-    assert landed + 300 == desk.schedule.next_change(desk.now)
+    assert (landed + 300, None) == desk.schedule.plan(desk.now)
     desk.clock.advance(700)
-    assert desk.schedule.should_look(desk.now)
-    assert landed + 900 == desk.schedule.next_change(desk.now)
+    assert not desk.schedule.begin(desk.now, True).request.asks
+    assert (landed + 900, None) == desk.schedule.plan(desk.now)
     desk.clock.advance(200)
     desk.back_off()
-    assert landed + 900 + PAUSE == desk.schedule.next_change(desk.now)
+    assert (landed + 900 + PAUSE, None) == desk.schedule.plan(desk.now)
 
 
-def test_one_attempt_at_a_time_is_begun_ahead(desk: Desk) -> None:
-    """What a caller asked for is begun by the thread; beside one that runs there is none."""
+def test_what_a_caller_waits_for_is_begun_at_once(desk: Desk) -> None:
+    """Before all that nobody waits for; beside one that runs there is none."""
     asked_for = desk.consult(desk.call())
-    assert asked_for is desk.schedule.ahead(desk.now)
-    assert desk.now == desk.schedule.next_change(desk.now)
+    assert AT_ONCE == desk.schedule.plan(desk.now)[1]
+    assert asked_for is desk.schedule.begin(desk.now, True)
     desk.begin(asked_for)
-    assert (None, asked_for.hangs_at) == (desk.schedule.ahead(desk.now), desk.schedule.next_change(desk.now))
+    assert (asked_for.hangs_at, None) == desk.schedule.plan(desk.now)
+    assert desk.schedule.begin(desk.now, True) is None
 
 
-def test_a_look_into_the_storage_is_noted(desk: Desk) -> None:
-    """Every five minutes there is one."""
+def test_the_most_urgent_token_is_renewed_first(desk: Desk) -> None:
+    """That is the one that expires first; whose last attempt was slow stands behind all others."""
     desk.hold()
-    desk.clock.advance(300)
-    assert desk.now == desk.schedule.next_change(desk.now)
-    assert [True, False] == [desk.schedule.should_look(desk.now) for _ in range(2)]
-    desk.clock.advance(299)
-    assert not desk.schedule.should_look(desk.now)
+    desk.clock.advance(900)
+    first = desk.schedule.plan(desk.now)[1]
+    attempt = desk.schedule.begin(desk.now, True)
+    desk.begin(attempt)
+    desk.clock.advance(2.1)
+    desk.succeed(attempt)
+    desk.clock.advance(900)
+    assert first < desk.schedule.plan(desk.now)[1]
+
+
+def test_one_that_hangs_is_superseded_ahead_of_callers_where_there_is_room(desk: Desk) -> None:
+    """Where many hang in this process nobody begins a second one that no caller waits for."""
+    desk.hold()
+    desk.clock.advance(900)
+    desk.begin(desk.schedule.begin(desk.now, True))
+    desk.clock.advance(LIMIT)
+    desk.schedule.state.poll_at = math.inf
+    assert desk.schedule.begin(desk.now, False) is None
+    assert desk.schedule.begin(desk.now, True).request.supersedes
+
+
+def test_of_many_that_hang_one_more_is_begun_now_and_then(desk: Desk) -> None:
+    """Four hung attempts are enough at once; a minute later there is a fifth, up to thirteen."""
+    for _ in range(4):
+        desk.hang()
+    desk.clock.advance(60)
+    desk.begin(attempt := desk.consult(desk.call()))
+    assert attempt.request.supersedes

@@ -113,7 +113,7 @@ def test_no_event_is_told_under_the_lock(make_harness: Callable[..., Harness]) -
 
     class Curious(EventLog):
         def hear(self, event: TokenEvent) -> None:
-            self.free.append(not self.manager._engine._renewed._lock.locked())  # type: ignore[attr-defined]
+            self.free.append(not self.manager._engine._lock._is_owned())
             self.manager.is_renewal_required()
             self.manager.request_renewal()
 
@@ -288,7 +288,7 @@ def test_no_secret_is_in_a_repr_or_a_log(harness: Harness, caplog: pytest.LogCap
         receiver,
         harness.ears.heard,
         harness.manager._engine,
-        harness.manager._engine.holding.failure,
+        harness.manager._engine.state.failure,
     ]
     assert CANARY not in f"{shown!r} {caplog.text}"
     assert now.expires_at.isoformat() in repr(harness.manager)

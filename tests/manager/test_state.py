@@ -17,7 +17,7 @@ class Held:
 
     def __init__(self, policy: RefreshPolicy = STEADY) -> None:
         self.clock = FakeClock()
-        self.holding = TokenState(policy, self.clock)
+        self.state = TokenState(policy, self.clock)
 
     @property
     def now(self) -> float:
@@ -31,7 +31,7 @@ class Held:
 
     def publish(self, name: str = "token", *, adopted: bool = False, **facts: float) -> Token:
         token = self.token(name, **facts)
-        self.holding.publish(token, self.now, adopted=adopted)
+        self.state.publish(token, self.now, adopted=adopted)
         return token
 
 
@@ -42,16 +42,16 @@ def held() -> Held:
 
 def test_nothing_at_first(held: Held) -> None:
     """There is no token, one is wanted, and nobody asks the thread to fetch it."""
-    assert (None, True) == (held.holding.usable(held.now), held.holding.is_wanted(held.now))
-    assert (float("inf"), float("inf")) == (held.holding.renew_at(), held.holding.poll_at)
+    assert (None, True) == (held.state.usable(held.now), held.state.is_wanted(held.now))
+    assert (float("inf"), float("inf")) == (held.state.renew_at(), held.state.poll_at)
 
 
 def test_deadlines_count_from_the_landing(held: Held) -> None:
     """Due at nine tenths of the lifetime, expired ten seconds before its end, on the monotonic clock."""
     held.publish()
-    snapshot = held.holding.snapshot
+    snapshot = held.state.snapshot
     assert (0.9 * HOUR, HOUR - 10) == pytest.approx((snapshot.due_at - held.now, snapshot.expired_at - held.now))
-    assert (snapshot, None) == (held.holding.usable(held.now), held.holding.usable(snapshot.expired_at))
+    assert (snapshot, None) == (held.state.usable(held.now), held.state.usable(snapshot.expired_at))
 
 
 def test_jitter_draws_the_moment_forward() -> None:
@@ -60,7 +60,7 @@ def test_jitter_draws_the_moment_forward() -> None:
     for _ in range(50):
         held = Held(RefreshPolicy())
         held.publish()
-        due.add(held.holding.snapshot.due_at - held.now)
+        due.add(held.state.snapshot.due_at - held.now)
     assert (50, True) == (len(due), all(0.8 * HOUR <= one <= 0.9 * HOUR for one in due))
 
 
@@ -71,87 +71,87 @@ def test_a_token_is_due_before_it_expires(lifetime: float, left: float, adopted:
     """Whatever its lifetime and age, nobody is told to use it longer than it lives."""
     held = Held(RefreshPolicy(jitter=0, min_renewal_interval=60))
     held.publish(adopted=adopted, lifetime=lifetime, age=lifetime * (1 - left))
-    snapshot = held.holding.snapshot
+    snapshot = held.state.snapshot
     assert snapshot.due_at <= snapshot.expired_at <= held.now + lifetime * left + 1e-6
 
 
 def test_failures_back_off_and_a_token_forgives(held: Held) -> None:
     """Each failure delays the next attempt; what is held stays, and the next token clears the slate."""
     held.publish()
-    held.holding.fail(down(retry_after=7), held.now)
-    held.holding.wanted = True
-    assert (7, True) == (held.holding.renew_at() - held.now, held.holding.usable(held.now) is not None)
+    held.state.fail(down(retry_after=7), held.now)
+    held.state.wanted = True
+    assert (7, True) == (held.state.renew_at() - held.now, held.state.usable(held.now) is not None)
     held.publish("another")
-    assert (None, False) == (held.holding.failure, held.holding.wanted)
-    assert held.holding.renew_at() == held.holding.snapshot.due_at
+    assert (None, False) == (held.state.failure, held.state.wanted)
+    assert held.state.renew_at() == held.state.snapshot.due_at
 
 
 def test_a_failure_without_an_error_backs_off_too(held: Held) -> None:
     """An attempt that brought neither token nor error counts as failed."""
-    held.holding.fail(None, held.now)
-    assert (True, None) == (held.holding.retry_at >= held.now, held.holding.failure)
+    held.state.fail(None, held.now)
+    assert (True, None) == (held.state.retry_at >= held.now, held.state.failure)
 
 
 def test_a_permanent_refusal_delays_the_due_token(held: Held) -> None:
     """The thread comes back when the back-off is over, not when the token is due."""
     held.publish()
     held.clock.advance(0.9 * HOUR)
-    held.holding.fail(TokenEndpointError("no"), held.now)
-    assert 60 == held.holding.renew_at() - held.now
+    held.state.fail(TokenEndpointError("no"), held.now)
+    assert 60 == held.state.renew_at() - held.now
 
 
 @pytest.mark.parametrize(("age", "better"), [(-1, True), (0, False), (1, False)])
 def test_only_a_newer_token_improves(held: Held, age: float, better: bool) -> None:
     """A late result, or a find in the storage, counts if it was issued later."""
     held.publish()
-    assert better == held.holding.improve(held.token("late", age=age), held.now, adopted=True)
-    assert ("late" if better else "token") == held.holding.snapshot.token.access_token
+    assert better == held.state.improve(held.token("late", age=age), held.now, adopted=True)
+    assert ("late" if better else "token") == held.state.snapshot.token.access_token
 
 
 def test_any_token_improves_nothing(held: Held) -> None:
     """Where none is held a late one will do, but not the rejected one."""
     rejected = held.publish()
-    held.holding.give_up(rejected, held.now, counted=False)
-    assert not held.holding.improve(rejected, held.now, adopted=True)
-    assert held.holding.improve(held.token("older", age=5), held.now, adopted=True)
+    held.state.give_up(rejected, held.now, counted=False)
+    assert not held.state.improve(rejected, held.now, adopted=True)
+    assert held.state.improve(held.token("older", age=5), held.now, adopted=True)
 
 
 def test_giving_up_tells_what_it_did(held: Held) -> None:
     """True where the token is dropped, None where another is held, False where it is too young."""
     first = held.publish("first")
-    assert held.holding.give_up(held.token("other"), held.now, counted=True) is None
-    assert held.holding.give_up(first, held.now, counted=True) is True
-    assert (first, first) == (held.holding.known, held.holding.rejected)
-    assert held.holding.give_up(first, held.now, counted=True) is None
+    assert held.state.give_up(held.token("other"), held.now, counted=True) is None
+    assert held.state.give_up(first, held.now, counted=True) is True
+    assert (first, first) == (held.state.known, held.state.rejected)
+    assert held.state.give_up(first, held.now, counted=True) is None
     second = held.publish("second")
-    assert held.holding.give_up(second, held.now, counted=True) is False
-    assert held.holding.give_up(second, held.now, counted=True, trusted=True) is True
-    assert (second, second) == (held.holding.known, held.holding.rejected)
+    assert held.state.give_up(second, held.now, counted=True) is False
+    assert held.state.give_up(second, held.now, counted=True, trusted=True) is True
+    assert (second, second) == (held.state.known, held.state.rejected)
 
 
 def test_strikes_double_the_interval(held: Held) -> None:
     """Each token rejected young doubles what the next must live, up to a minute; one that was not resets it."""
-    held.holding.give_up(held.publish(), held.now, counted=True)
+    held.state.give_up(held.publish(), held.now, counted=True)
     for interval in (1, 2, 4, 8, 16, 32, 60, 60):
         held.publish()
         held.clock.advance(interval - 0.001)
-        assert held.holding.give_up(None, held.now, counted=True) is False
+        assert held.state.give_up(None, held.now, counted=True) is False
         held.clock.advance(0.001)
-        assert (True, True) == (held.holding.storm, held.holding.give_up(None, held.now, counted=True))
+        assert (True, True) == (held.state.is_throttling, held.state.give_up(None, held.now, counted=True))
     held.publish()
     held.clock.advance(60)
-    held.holding.give_up(None, held.now, counted=True)
+    held.state.give_up(None, held.now, counted=True)
     held.publish()
-    assert not held.holding.storm
+    assert not held.state.is_throttling
 
 
 def test_a_token_found_at_the_start_may_count_as_due() -> None:
     """One with less than initial_safety_margin left is due at once, the first one only."""
     held = Held(RefreshPolicy(jitter=0, initial_safety_margin=600))
     held.publish(adopted=True, age=HOUR - 599)
-    assert held.holding.snapshot.due_at <= held.now
+    assert held.state.snapshot.due_at <= held.now
     held.publish(adopted=True, age=HOUR - 599)
-    assert held.holding.snapshot.due_at > held.now
+    assert held.state.snapshot.due_at > held.now
 
 
 @pytest.mark.parametrize(("poll", "expected"), [(300, 300), (0, float("inf"))])
@@ -159,4 +159,4 @@ def test_when_to_look_into_the_storage(poll: float, expected: float) -> None:
     """After each token anew; never, where the policy says 0."""
     held = Held(RefreshPolicy(storage_poll=poll))
     held.publish()
-    assert expected == held.holding.poll_at - held.now
+    assert expected == held.state.poll_at - held.now

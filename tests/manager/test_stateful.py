@@ -6,7 +6,6 @@ sequence of rules has one outcome. Every run draws others; a failure prints how 
 
 import itertools
 import math
-import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -260,18 +259,29 @@ class ManagerMachine(RuleBasedStateMachine):
         until = time.monotonic() + 10
         while time.monotonic() < until:
             before = self._alive()
+            rests, counted = self._refresh_thread_rests()
             hung = sum(one.is_open and one.gate.entered.is_set() for one in self.source.fetches_begun)
-            blocked = hung + self.clock.parked
-            if before == blocked == self._alive():  # counted twice: one may have started another, or be done by now
+            blocked = hung + self.clock.parked - counted
+            # Counted twice: one may have started another, or be done by now.
+            if rests and before == blocked == self._alive() and self._refresh_thread_rests() == (True, counted):
                 self._judge_who_is_done()
                 return
             time.sleep(0.0002)  # for threads that block anywhere there is no condition to wait on
         raise AssertionError("the threads did not come to rest")
 
     def _alive(self) -> int:
-        name = f"tokenkit {self.source.service_name}"
+        """Count the callers and the workers; who they are there is no public way to tell."""
+        thread = self.manager._engine._thread
         callers = sum(not one.future.done() for one in self.waiting)
-        return callers + sum(thread.name == name for thread in threading.enumerate())
+        return callers + len(thread._doorbell.young) + len(thread._old)
+
+    def _refresh_thread_rests(self) -> tuple[bool, bool]:
+        """Return whether it has nothing to do, and whether the clock counts it among those who are parked."""
+        thread, sleepers = self.manager._engine._thread, [one.target for one in list(self.clock._sleepers)]
+        if not thread.runs():
+            return thread._inbox.empty(), False
+        idle = thread._doorbell in sleepers and thread._inbox.empty() and thread._doorbell.empty()
+        return idle, idle and not thread._doorbell.young
 
     def _judge_who_is_done(self) -> None:
         done = [one for one in self.waiting if one.future.done()]

@@ -114,9 +114,9 @@ def test_n_managers_cost_one_fetch_a_lifetime(
     futures = [future for harness in rigs for future in harness.ask(3)]
     outcomes(futures)
     assert 1 == sum(harness.source.fetches for harness in rigs)
-    first.parked(8)
+    first.parked()
     first.clock.advance(3300)
-    first.parked(8)
+    first.parked()
     assert 2 == sum(harness.source.fetches for harness in rigs)
     assert 1 == len({harness.manager.get_token().access_token for harness in rigs})
 
@@ -465,7 +465,7 @@ def test_another_managers_token_ends_an_outage(
     with pytest.raises(AuthenticationError):
         unlucky.manager.get_token()
     lucky.manager.get_token()
-    lucky.parked(2)
+    lucky.parked()
     lucky.clock.advance(2)
     assert "token-1" == unlucky.manager.get_token().access_token
     assert 1 == unlucky.source.fetches

@@ -56,6 +56,7 @@ def test_a_time_limit_is_exact(harness: Harness) -> None:
     """A caller waits up to the last moment and not beyond it."""
     harness.source.hang()
     (waiting,) = harness.ask(timeout=10)
+    harness.source.wait_for(1)
     harness.parked()
     harness.clock.advance(9.999)
     harness.parked()
@@ -82,6 +83,7 @@ def test_without_a_limit_a_caller_waits_as_long_as_an_attempt_may_run(harness: H
     harness.source.hang()
     harness.source.hang()  # for the attempt that supersedes the first
     (waiting,) = harness.ask()
+    harness.source.wait_for(1)
     harness.parked()
     harness.clock.advance(29.999)
     harness.parked()
@@ -189,6 +191,7 @@ def test_a_caller_waits_for_the_time_it_granted(harness: Harness) -> None:
     harness.source.hang()
     harness.source.hang()  # for the attempt that supersedes the first
     (waiting,) = harness.ask(options={"token_renew_request_timeout": "3"})
+    harness.source.wait_for(1)
     harness.parked()
     harness.clock.advance(3)
     assert isinstance(waiting.exception(5), RenewalTimeoutError)

@@ -101,7 +101,7 @@ def holding_lock(manager: TokenManager) -> Iterator[None]:
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with manager._engine._renewed:
+        with manager._engine._lock:
             held.set()
             over.wait(2 * PATIENCE)
 
@@ -118,7 +118,7 @@ def holding_lock(manager: TokenManager) -> Iterator[None]:
 def renewal_threads() -> int:
     """Return how many renewal threads this process has; without fork hooks ``threading`` counts the lost ones too."""
     running = {int(task.name) for task in Path("/proc/self/task").iterdir()}
-    named = [thread for thread in threading.enumerate() if thread.name.startswith("tokenkit ")]
+    named = [thread for thread in threading.enumerate() if thread.name == "tokenkit-refresh"]
     return len([thread for thread in named if thread.native_id in running])
 
 

@@ -146,6 +146,7 @@ class EventLog(TokenListener):
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, TokenEvent]] = []
+        self.changed = threading.Condition()
 
     def results(self, name: str) -> list[str]:
         """Return the results heard by one method."""
@@ -154,10 +155,17 @@ class EventLog(TokenListener):
     def clear(self) -> None:
         self.heard.clear()
 
+    def wait_for(self, name: str, count: int) -> None:
+        """Return once the method *name* was called that often."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.results(name)) >= count, PATIENCE), self.heard
+
 
 def _hear(name: str) -> Callable[[EventLog, TokenEvent], None]:
     def hear(self: EventLog, event: TokenEvent) -> None:
-        self.heard.append((name, event))
+        with self.changed:
+            self.heard.append((name, event))
+            self.changed.notify_all()
 
     return hear
 
@@ -211,6 +219,10 @@ class Harness:
     def parked(self, count: int = 1) -> None:
         """Wait until *count* threads sleep: the renewal thread, once it runs and is idle, and those who wait."""
         self.clock.wait_until_parked(count)
+
+    def landed(self, count: int) -> None:
+        """Wait until so many attempts have landed, superseded ones included."""
+        self.ears.wait_for("token_refresh", count)
 
     def advance(self, seconds: float) -> None:
         """Let time pass while the renewal thread is idle, and wait until it is idle again."""

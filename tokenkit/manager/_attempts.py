@@ -5,151 +5,159 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from tokenkit.errors import AuthenticationError, RenewalError
-from tokenkit.manager._thread import RenewalThread
 from tokenkit.tokens import Token
 
-__all__ = ["Attempt", "Attempts", "Look"]
+__all__ = ["Attempt", "Attempts", "Outcome", "Request", "Run"]
 
 _MOST_ABANDONED = 3  # hung attempts that may go on at once
+_MOST_EVER = 12  # however long they have hung
 _LANDING = 0.5  # seconds, or a twentieth, left of an attempt when the source's time is over: it fails rather than hangs
 _PICK_UP = 1.0  # seconds: an attempt that no thread has begun by then is led by a caller
 
 
 @final
-class Attempt:
-    """One run of the source, shared by all who wait for it. Guarded by the engine's lock, but for what is said."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an attempt is asked."""
+
+    limit: float  # seconds that it may take from its start
+    asks: bool = True  # False: it looks into the storage and never asks the source
+    supersedes: bool = False  # whether another hung when it was made
+    skips_lock: bool = False  # a hung predecessor of this process may hold the storage's lock for ever
+    skips_storage: bool = False  # one of this process hangs inside the storage
+
+
+@final
+class Run:
+    """Where an attempt stands. Written by the thread that runs it; read by others once it hangs."""
 
     __slots__ = (
-        "_limit",
-        "_runner",
-        "_until",
         "adopted",
+        "asks",
         "background",
         "cut_short",
         "deadline",
-        "done",
         "error",
         "generation",
         "hangs_at",
         "holds_lock",
         "inside_storage",
-        "interrupt",
-        "offered",
-        "pick_up_by",
+        "reports",
         "skips_lock",
         "skips_storage",
         "started_at",
         "superseded",
-        "supersedes",
         "thread",
         "token",
+        "until",
     )
 
     def __init__(
-        self,
-        now: float,
-        limit: float,
-        *,
-        supersedes: bool = False,
-        skips_lock: bool = False,
-        skips_storage: bool = False,
+        self, request: Request, now: float, generation: int = 0, *, background: bool = False, until: float = math.inf
     ) -> None:
-        self._limit = limit  # seconds that it may take from its start
-        self.supersedes = supersedes  # whether another hung when it was made
-        self.skips_lock = skips_lock  # a hung predecessor of this process may hold the storage's lock for ever
-        self.skips_storage = skips_storage  # one of this process hangs inside the storage
-        self.pick_up_by = now + _PICK_UP
-        self.offered = False  # whether the thread has been told, or is known not to be had
-        # Known from its start on:
         self.started_at = now
-        self.generation = 0
-        self.hangs_at = math.inf
-        self.deadline = math.inf  # until when the source may take
-        self.thread: RenewalThread | None = None  # what runs it; None: a caller
-        self.background = False
-        # How it ended:
-        self.done = False
-        self.superseded = False
-        self.cut_short = False  # by the time limit of the caller who led it: nobody else's failure
-        self._until = math.inf  # that limit
-        # Written by the runner alone before it lands the attempt, and read of one that hangs:
+        self.generation = generation  # how many tokens had landed when it began
+        self.hangs_at = now + request.limit
+        # Until when the source may take; *until* is when the time of the caller who leads is over.
+        self.deadline = min(self.hangs_at - min(_LANDING, request.limit / 20), until)
+        self.until = until
+        self.background = background  # whether no caller leads it
+        self.thread = threading.get_ident()
+        self.asks = request.asks
+        self.skips_lock = request.skips_lock
+        self.skips_storage = request.skips_storage
+        self.superseded = False  # written by the engine: another has taken its place
         self.holds_lock = False
         self.inside_storage = False  # rather than with the source
         self.token: Token | None = None  # from when the source gave it, so before it is stored
         self.adopted = False
         self.error: AuthenticationError | None = None
-        self.interrupt: BaseException | None = None  # from a listener, for the caller who leads
-        self._runner: int | None = None
+        self.cut_short = False  # by an interrupt, or the time limit, of the caller who led it: nobody else's failure
+        self.reports: list[tuple[str, str, float]] = []  # for the listeners, once it has landed
 
-    def start(self, now: float, generation: int, thread: RenewalThread | None, until: float = math.inf) -> None:
-        """Note that the calling thread runs it from *now* on.
+    def is_late(self, now: float) -> bool:
+        """Return whether it may not ask the source any more: a successor does, or may by the time it has an answer."""
+        return self.superseded or now >= self.deadline
 
-        Args:
-            now: The monotonic time.
-            generation: How many tokens have landed so far.
-            thread: The renewal thread, where that is the one.
-            until: When the caller's own time is over, where a caller leads.
-        """
-        self.started_at = now
-        self.generation = generation
-        self.hangs_at = now + self._limit
-        self.deadline = min(self.hangs_at - min(_LANDING, self._limit / 20), until)
-        self._until = until
-        self.thread = thread
-        self.background = thread is not None
-        self._runner = threading.get_ident()
 
-    def end(self, now: float) -> None:
-        """Note that it has come back."""
-        self.done = True
-        self.cut_short = self.token is None and not self.superseded and self.deadline == self._until <= now
-        if self.token is None and self.error is None:  # interrupted outside of what the source does
-            self.error = AuthenticationError("the renewal broke off", transient=True)
+class Outcome(NamedTuple):
+    """How an attempt ended."""
+
+    token: Token | None
+    error: AuthenticationError | None
+    failed: bool
+    """Whether it brought no token and that concerns those who waited for it."""
+    cut_short: bool
+    """Whether who led it ended it, which concerns nobody else."""
+
+
+@final
+class Attempt:
+    """One run of the source, shared by all who wait for it."""
+
+    __slots__ = ("offered", "outcome", "pick_up_by", "request", "run")
+
+    def __init__(self, request: Request, now: float) -> None:
+        self.request = request
+        self.pick_up_by = now + _PICK_UP
+        self.offered = False  # whether the thread has been told, or is known not to be had
+        self.run: Run | None = None  # none until a thread has begun it
+        self.outcome: Outcome | None = None  # set once, after all else that landing does: it may be repeated till then
 
     @property
-    def has_failed(self) -> bool:
-        """Whether it came back without a token and that concerns those who waited for it."""
-        return self.done and self.token is None and not self.superseded and not self.cut_short
+    def hangs_at(self) -> float:
+        """When another may take its place."""
+        return math.inf if self.run is None else self.run.hangs_at
 
     @property
     def unclaimed(self) -> bool:
         """Whether no thread runs it yet."""
-        return self._runner is None
+        return self.run is None
 
     @property
     def is_mine(self) -> bool:
         """Whether the calling thread is the one that runs it."""
-        return self._runner == threading.get_ident() and not self.done
+        return self.run is not None and self.outcome is None and self.run.thread == threading.get_ident()
+
+    def judged(self, now: float) -> Outcome:
+        """Return how it ended, which is set as :attr:`outcome` when all that follows from it is done."""
+        run = self.run
+        assert run is not None
+        error, cut_short = run.error, run.cut_short or (run.token is None and run.deadline == run.until <= now)
+        if run.token is None and error is None and run.asks:  # interrupted outside of what the source does
+            error, cut_short = AuthenticationError("the renewal broke off", transient=True), not run.background
+        cut_short = cut_short and run.token is None and not run.superseded
+        failed = error is not None and not (run.token or run.superseded or cut_short)
+        return Outcome(run.token, error, failed, cut_short)
 
     def needs_caller(self, now: float, deadline: float) -> bool:
-        """Whether a caller must see to it: offer it to the thread, or run it, time permitting, as no thread does."""
+        """Whether a caller must hand this attempt to the thread, or run it because no thread will."""
         nobody_comes = self.pick_up_by <= now or sys.is_finalizing()
         return self.unclaimed and (not self.offered or (nobody_comes and now < deadline))
+
+    def needs_offer(self, now: float) -> bool:
+        """Whether the thread must be told of it, for the first time or because it did not come."""
+        return self.unclaimed and (not self.offered or self.pick_up_by <= now)
 
     def next_change(self) -> float:
         """Return the moment at which a waiter should look again, unless it is notified before."""
         return self.pick_up_by if self.unclaimed else self.hangs_at
 
 
-class Look(NamedTuple):
-    """The thread's look into the storage, which may hang as an attempt may."""
-
-    thread: RenewalThread
-    hangs_at: float
-
-
 @final
 class Attempts:
     """The attempt under way and those that hang. Guarded by the engine's lock; of one process alone."""
 
-    def __init__(self, service_name: str) -> None:
+    def __init__(self, service_name: str, one_more_each: float = math.inf) -> None:
         self._service_name = service_name
+        self._one_more_each = one_more_each  # seconds
         self.current: Attempt | None = None  # under way, or requested and not yet begun
+        self.look: Attempt | None = None  # into the storage, beside that
         self._abandoned: list[Attempt] = []  # hung, superseded, and not back yet
-        self.look: Look | None = None  # under way
 
     def under_way(self, now: float) -> Attempt | None:
         """Return the current attempt unless it hangs, or froze with its thread when the interpreter began to end."""
@@ -158,18 +166,17 @@ class Attempts:
             return None
         return one
 
-    def offer(self, *, to_thread: bool) -> None:
+    def offer(self, now: float, *, to_thread: bool) -> None:
         """Note that the thread is told of the current attempt; where there is none, a caller leads at once."""
         if self.current is not None:
             self.current.offered = True
-            if not to_thread:
-                self.current.pick_up_by = -math.inf
+            self.current.pick_up_by = now + _PICK_UP if to_thread else -math.inf
 
     @property
-    def runs_on_another_caller(self) -> bool:
-        """Whether another thread than the calling one leads the current attempt, and no renewal thread."""
+    def runs_elsewhere(self) -> bool:
+        """Whether another thread than the calling one runs the current attempt."""
         one = self.current
-        return one is not None and not (one.unclaimed or one.background or one.is_mine)
+        return one is not None and one.run is not None and not one.is_mine
 
     def request(self, now: float, limit: float) -> Attempt:
         """Make the next attempt; one that hangs is superseded by it.
@@ -179,41 +186,56 @@ class Attempts:
         """
         hung = self.current
         if hung is not None:
-            if self.are_exhausted:
-                raise RenewalError(f"{_MOST_ABANDONED + 1} renewals of {self._service_name} hang; no other is started")
-            hung.superseded = True
+            if self.are_exhausted(now):
+                count = len(self._abandoned) + 1
+                raise RenewalError(f"{count} renewals of {self._service_name} hang; no other is started")
             self._abandoned.append(hung)
-        self.current = Attempt(
-            now,
+            if hung.run is not None:
+                hung.run.superseded = True
+        request = Request(
             limit,
             supersedes=hung is not None,
-            skips_lock=any(one.holds_lock for one in self._abandoned),
+            skips_lock=any(one.run is not None and one.run.holds_lock for one in self._abandoned),
             skips_storage=self._has_hung_storage(now),
         )
+        self.current = Attempt(request, now)
         return self.current
+
+    def begin_look(self, now: float, limit: float) -> Attempt:
+        """Make an attempt that does not ask."""
+        self.look = Attempt(Request(limit, asks=False), now)
+        return self.look
 
     def _has_hung_storage(self, now: float) -> bool:
         if self.look is not None and self.look.hangs_at <= now:
             return True
-        return any(one.inside_storage for one in self._abandoned)
+        return any(one.run is not None and one.run.inside_storage for one in self._abandoned)
+
+    def are_exhausted(self, now: float) -> bool:
+        """Whether one that hangs may not be superseded yet: four of them are enough, then one more now and then."""
+        return self.current is not None and len(self._abandoned) >= _MOST_ABANDONED and now < self.more_at()
+
+    def more_at(self) -> float:
+        """Return when the current attempt may be superseded."""
+        hangs_at = math.inf if self.current is None else self.current.hangs_at
+        if len(self._abandoned) < _MOST_ABANDONED:
+            return hangs_at
+        return hangs_at + self._one_more_each if len(self._abandoned) < _MOST_EVER else math.inf
 
     @property
-    def are_exhausted(self) -> bool:
-        """Whether one that hangs could not be superseded."""
-        return self.current is not None and len(self._abandoned) >= _MOST_ABANDONED
+    def hang(self) -> bool:
+        """Whether there is one that hangs, or may; asked only where none may be waited for."""
+        return self.current is not None or bool(self._abandoned)
 
-    def have_lost(self, thread: RenewalThread) -> bool:
-        """Return whether *thread* is stuck in one that was superseded, or busy with a look, which may be the same."""
-        return any(one is not None and one.thread is thread for one in (self.look, *self._abandoned))
-
-    def end(self, attempt: Attempt, now: float) -> None:
-        """Note that *attempt* has come back, superseded or not."""
-        attempt.end(now)
+    def end(self, attempt: Attempt) -> None:
+        """Forget *attempt*, which has come back, superseded or not."""
         if attempt is self.current:
             self.current = None
+        elif attempt is self.look:
+            self.look = None
         elif attempt in self._abandoned:
             self._abandoned.remove(attempt)
 
     def is_inside(self) -> bool:
         """Return whether the calling thread is running one of them, that is, whether the source called back."""
-        return any(one is not None and one.is_mine for one in (self.current, *self._abandoned))
+        return any(one is not None and one.is_mine for one in (self.current, self.look, *self._abandoned))

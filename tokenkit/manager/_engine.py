@@ -1,26 +1,29 @@
-"""The one class with a lock, a condition and a thread: it has a manager's token renewed and lets callers wait for it.
+"""The one class with a lock, and those who wait: it has a manager's token renewed and lets callers wait for it.
 
-What is to be done, and when, is decided in :mod:`tokenkit.manager._schedule`; attempts and the thread's life are in
-:mod:`tokenkit.manager._attempts`. The states of a token, and each race as a story, are in the docs under concurrency.
+What is to be done, and when, is decided in :mod:`tokenkit.manager._schedule`; who runs it is the affair of
+:mod:`tokenkit._refresh_thread`. The states of a token, and each race as a story, are in the docs under concurrency.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import math
 import os
+import queue
 import sys
-import threading
-import weakref
+from functools import partial
 from typing import final
 
+from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
+from tokenkit._refresh_thread import Work, refresh_thread
 from tokenkit.clock import Clock
 from tokenkit.events import Announcer
-from tokenkit.manager._attempts import Attempt
+from tokenkit.manager._attempts import Attempt, Run
+from tokenkit.manager._condition import RenewalCondition
 from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.manager._source import SharedSource
-from tokenkit.manager._thread import RenewalThread
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -29,13 +32,17 @@ __all__ = ["Engine"]
 
 logger = logging.getLogger("tokenkit.manager")
 
+_LONGEST_WAIT = 1.0  # seconds: a notification that an interrupt swallowed is made up for by then
+_LANDINGS = 8  # tries: an interrupt may fall into each
+_fork_gate = PerProcess(Guard)  # held only while an engine of a forked child is being set up
+
 
 @final
 class Engine:
     """Holds one token for any number of threads.
 
-    Callers with a fresh or due token never wait. One attempt serves all who wait; a daemon thread runs it, so that
-    a caller's time limit holds whatever the source does, and where there is no such thread a caller leads.
+    Callers with a fresh or due token never wait. One attempt serves all who wait; a worker of the refresh thread runs
+    it, so that a caller's time limit holds whatever the source does, and where there is no thread a caller leads.
     """
 
     def __init__(
@@ -54,28 +61,29 @@ class Engine:
         self._announcer = announcer
         self._name = name
         self._background = background
-        self._fork_gate = PerProcess(threading.Lock)  # held only while a forked child is being set up
-        # Guarded by _renewed:
+        # Guarded by _lock:
         self._schedule = Schedule(name, policy, clock)
-        self.holding = self._schedule.holding  # also read without it, but for its snapshot's sake only
+        self.state = self._schedule.state  # also read without it, but for its snapshot's sake only
         self._begin_process()
-        _engines.add(self)
 
     def _begin_process(self) -> None:
-        """Make what a forked child must not inherit: its parent's lock may be held for ever, its thread is gone."""
-        self._renewed = threading.Condition(threading.Lock())  # notified when a token or an attempt lands, and on stop
-        # Guarded by _renewed, and of this process alone:
+        """Make what a forked child must not inherit: its parent's lock may be held for ever, its threads are gone."""
+        self._lock = Guard()  # entered by `with self._lock:` alone
+        self._renewed = RenewalCondition()  # notified when a token or an attempt lands, and on stop
+        # Guarded by _lock, and of this process alone:
         self._schedule.begin_process()
-        self._thread: RenewalThread | None = None
+        self._asked_at = math.inf  # when the refresh thread will ask, at the latest; -inf: it has been told to, at once
+        self._thread = refresh_thread(self._clock)
+        self._ticket = self._thread.ticket(self)
         self._pid = os.getpid()  # set last: who sees it right sees all of the above
 
     def enter_process(self) -> None:
         """Be ready for this process; every way off the hot path begins here, before it touches a lock.
 
-        uWSGI forks without running any hook, and says that a thread lost to the fork is alive.
+        uWSGI forks without running any hook.
         """
         if self._pid != os.getpid():
-            with self._fork_gate.get():
+            with _fork_gate.get():
                 if self._pid != os.getpid():
                     self._begin_process()
 
@@ -84,38 +92,54 @@ class Engine:
     def acquire(self, timeout: float, limit: float, options: FetchOptions) -> Token:
         """Return a usable token: the held one at once, else one that is waited for until *timeout* is over."""
         self.enter_process()
-        with self._renewed:
-            now = self._clock.monotonic()
-            snapshot = self.holding.usable(now)
-            after = self.holding.generations if options.renew_required else -1
-            missing = "renew_required" if snapshot else "expired" if self.holding.snapshot else "absent"
-            hit = snapshot is not None and not options.renew_required
-            if not hit:
-                self._schedule.refuse_reentry()
-            ahead = self._schedule.ahead(now, options.renew_synchronous) if hit and self._background else None
+        offers = False
+        try:
+            with self._lock:
+                now = self._clock.monotonic()
+                snapshot = self.state.usable(now)
+                after = self.state.generations if options.renew_required else -1
+                missing = "renew_required" if snapshot else "expired" if self.state.snapshot else "absent"
+                hit = snapshot is not None and not options.renew_required
+                if not hit:
+                    self._schedule.refuse_reentry()
+                elif self._background:
+                    offers = self._needs_offer_locked(now, options.renew_synchronous)
+        except RuntimeError:  # this very thread is inside, in a signal handler or a __del__, or calls back
+            snapshot = self.state.usable(self._clock.monotonic())
+            if snapshot is None or options.renew_required:
+                raise
+            return snapshot.token
         if snapshot is not None and hit:
-            if ahead is not None and not ahead.offered:
+            if offers:
                 self._offer()
             self._announcer.tell("cache_hit", "due" if now >= snapshot.due_at else "fresh")
             return snapshot.token
         self._announcer.tell("cache_miss", missing)
         return self._wait(Call(now + timeout, limit, after, options.report_error, options.renew_synchronous))
 
+    def _needs_offer_locked(self, now: float, skip_back_off: bool) -> bool:
+        """Return whether the thread must be told that there is something to do ahead of callers."""
+        attempt = self._schedule.ahead(now) if skip_back_off else self._schedule.attempts.current
+        if attempt is not None and attempt.needs_offer(now):
+            self._asked_at = math.inf  # if it was told, it has not come
+            return True
+        is_told = self._asked_at <= now and self._thread.runs()
+        return self._schedule.plan(now)[1] is not None and not is_told
+
     def request(self) -> None:
         """Have the thread renew as soon as the back-off allows; return at once."""
         self.enter_process()
-        with self._renewed:
-            self.holding.wanted = True
-            self._schedule.ahead(self._clock.monotonic())
+        with self._lock:
+            self.state.wanted = True
             stopped = self._schedule.stopped
         if not stopped:
-            self._offer()  # in the back-off there is nothing to offer yet, but somebody must be there when it is over
+            self._offer()  # in the back-off there is nothing to do yet, but somebody must be there when it is over
 
     def invalidate(self, rejected: Token | None, *, counted: bool, trusted: bool = False) -> bool:
         """Give up the token held, as :meth:`TokenState.give_up` says; return False where it is too young for that."""
         self.enter_process()
-        with self._renewed:
-            given_up = self.holding.give_up(rejected, self._clock.monotonic(), counted=counted, trusted=trusted)
+        with self._lock:
+            given_up = self.state.give_up(rejected, self._clock.monotonic(), counted=counted, trusted=trusted)
         if given_up:
             self._announcer.tell("cache_invalidate", "requested" if rejected is None else "rejected")
         return given_up is not False
@@ -123,96 +147,126 @@ class Engine:
     def stop(self) -> None:
         """Renew no more and fail who waits."""
         self.enter_process()
-        with self._renewed:
+        with self._lock:
             self._schedule.stopped = True
-            thread = self._thread
             self._renewed.notify_all()
-        if thread is not None:
-            thread.wake()
+            if self._asked_at < math.inf:
+                self._tell_locked(-math.inf)  # there is nothing to wait for any more
 
     def join(self, grace: float) -> None:
-        """Wait at most *grace* seconds for the thread's end, and for an attempt that a caller leads."""
+        """Wait at most *grace* seconds for the attempt under way, whoever runs it."""
         self.enter_process()
-        if sys.is_finalizing():
-            return  # no other thread runs any more
         deadline = self._clock.monotonic() + grace
-        with self._renewed:
-            thread = self._thread
-        if thread is not None:
-            thread.join(grace)
-        with self._renewed:
-            while self._schedule.attempts.runs_on_another_caller and (left := deadline - self._clock.monotonic()) > 0:
-                self._clock.wait(self._renewed, left)
+        while not sys.is_finalizing():  # no other thread runs any more, then
+            with self._lock:
+                left = deadline - self._clock.monotonic()
+                if left <= 0 or not self._schedule.attempts.runs_elsewhere:
+                    return
+                mailbox = self._renewed.join()
+            self._nap(mailbox, left)
 
     # Waiting
 
     def _wait(self, call: Call) -> Token:
         while True:
-            with self._renewed:
-                found = self._pursue_locked(call)
+            leads = False
+            with self._lock:
+                now = self._clock.monotonic()
+                found = self._schedule.consult(call, now)
+                if isinstance(found, float):
+                    mailbox = self._renewed.join()  # only who waits is listed
+                elif isinstance(found, Attempt):
+                    leads = found.offered  # here, for another may offer it in a moment
             if isinstance(found, Token):
                 return found
-            if found.offered:
-                self._run(found, None, until=call.deadline)
+            if isinstance(found, float):
+                self._nap(mailbox, found - now)
+            elif leads:
+                self._run(found, until=call.deadline)
             else:
                 self._offer()
 
-    def _pursue_locked(self, call: Call) -> Token | Attempt:
-        """Wait for a token; return early with an attempt that *call*'s thread has to offer or to run itself."""
-        while True:
-            now = self._clock.monotonic()
-            found = self._schedule.consult(call, now)
-            if not isinstance(found, float):
-                return found
-            self._clock.wait(self._renewed, found - now)
+    def _nap(self, mailbox: queue.SimpleQueue[None], seconds: float) -> None:
+        try:
+            self._clock.nap(mailbox, min(seconds, _LONGEST_WAIT))
+        finally:
+            self._renewed.leave(mailbox)
 
     # Attempts
 
     def _offer(self) -> None:
-        """Have the thread see to what there is, starting one if need be; where none is to be had, a caller leads."""
+        """Have the thread see to what there is, starting it if need be; where none is to be had, a caller leads."""
         possible = self._background and not sys.is_finalizing()
-        new: RenewalThread | None = None
         try:
-            with self._renewed:
-                self._schedule.attempts.offer(to_thread=possible)
-                thread = self._thread
-                if possible and (thread is None or thread.has_ended or self._schedule.attempts.have_lost(thread)):
-                    thread = new = self._thread = RenewalThread(self, self._clock, f"tokenkit {self._name}")
-            if new is not None:
-                new.start()  # without the lock: it waits until the new thread runs
-            elif thread is not None:
-                thread.wake()
-        except BaseException as error:  # one that may not have started would be waited for, for ever
-            with self._renewed:
-                if new is not None and self._thread is new:
-                    self._thread = None
-                self._schedule.attempts.offer(to_thread=False)
-                self._renewed.notify_all()
-            if not isinstance(error, RuntimeError):  # no more threads, or the interpreter is shutting down
+            with self._lock:
+                self._schedule.attempts.offer(self._clock.monotonic(), to_thread=possible)
+                if possible:
+                    self._tell_locked(-math.inf)
+            if possible:
+                self._thread.ensure()
+        except BaseException as error:
+            self.refuse()
+            if not isinstance(error, Exception):  # Ctrl-C; anything else is about the thread, and no caller's affair
                 raise
 
-    def _run(self, attempt: Attempt, thread: RenewalThread | None, until: float = math.inf) -> None:
+    def refuse(self) -> None:
+        """Have callers lead, for no thread is to be had."""
+        with self._lock:
+            self._schedule.attempts.offer(self._clock.monotonic(), to_thread=False)
+            self._asked_at = math.inf  # the next who needs the thread tells it again
+            self._renewed.notify_all()
+
+    def _tell_locked(self, moment: float) -> None:
+        if moment < self._asked_at:
+            self._thread.tell(self._ticket, moment)
+            self._asked_at = moment
+
+    def _run(self, attempt: Attempt, until: float = math.inf, *, background: bool = False) -> None:
         """Run *attempt*, unless another thread does: fetch with no lock held, then land, or its waiters would hang."""
         try:
-            with self._renewed:
-                if not self._schedule.may_start(attempt):
-                    return
-                attempt.start(self._clock.monotonic(), self.holding.generations, thread, until)
-                known, rejected = self.holding.known, self.holding.rejected
-            if attempt.supersedes and not sys.is_finalizing():
-                logger.warning("a renewal of %s hangs; another one starts beside it", self._name)
-            self._source.run(attempt, known, rejected)
-        finally:
             try:
-                if attempt.is_mine:
-                    self._land(attempt)
-            except BaseException:  # Ctrl-C, perhaps before it had landed: nobody else would do it
-                if attempt.is_mine:
-                    self._land(attempt)
-                raise
+                self._fetch(attempt, until, background)
+            finally:
+                self._settle(attempt)
+        finally:
+            self._settle(attempt)  # an interrupt may have fallen in before the first one had begun
+
+    def _fetch(self, attempt: Attempt, until: float, background: bool) -> None:
+        with self._lock:
+            if not self._schedule.may_start(attempt):
+                return
+            now, generation = self._clock.monotonic(), self.state.generations
+            run = attempt.run = Run(attempt.request, now, generation, background=background, until=until)
+            known, rejected = self.state.known, self.state.rejected
+            if background:
+                self._tell_locked(run.hangs_at)
+        if attempt.request.supersedes and not sys.is_finalizing():
+            logger.warning("a renewal of %s hangs; another one starts beside it", self._name)
+        # In an empty context: what a caller has set, such as a deadline or a span, is none of the source's.
+        ask = self._source.run if attempt.request.asks else self._look
+        contextvars.Context().run(ask, run, known, rejected)
+
+    def _look(self, run: Run, known: Token | None, rejected: Token | None) -> None:
+        run.token = self._source.look(known, rejected)
+        run.adopted = True
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Land *attempt* if this thread ran it and it has not landed, however often an interrupt falls in."""
+        interrupt: BaseException | None = None
+        for _ in range(_LANDINGS):
+            if not attempt.is_mine:
+                break
+            try:
+                self._land(attempt)
+            except BaseException as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _land(self, attempt: Attempt) -> None:
-        with self._renewed:
+        run = attempt.run
+        assert run is not None
+        with self._lock:
             now = self._clock.monotonic()
             try:
                 landed = self._schedule.land(attempt, now)
@@ -220,70 +274,50 @@ class Engine:
                 self._renewed.notify_all()
             if self._source.has_unsaved:
                 self._schedule.look_soon(now)
-            thread = self._thread
-        if thread is not None and not attempt.background:
-            thread.wake()  # its schedule has changed
-        result = "superseded" if attempt.superseded else "success" if attempt.token else "error"
-        self._announcer.tell("token_refresh", result, now - attempt.started_at, background=attempt.background)
-        if landed:
-            self._tell_lifetime(attempt.token, adopted=attempt.adopted, background=attempt.background)
+            if self._background and not self._schedule.stopped:
+                self._tell_locked(self._schedule.next_change(now))
+        if self._background and not run.background:
+            self._ensure_thread()
+        self._announce(run, now, landed)
 
-    def _tell_lifetime(self, token: Token | None, *, adopted: bool, background: bool) -> None:
-        if token is not None:
-            left = token.expires_in(self._clock.now())
-            self._announcer.tell("token_lifetime", "adopted" if adopted else "fetched", left, background=background)
-
-    # The thread
-
-    def tick(self, thread: RenewalThread) -> float | None:
-        """Do what is to be done ahead of callers; return the seconds to nap, or None where *thread* should end."""
-        with self._renewed:
-            if not self._is_serving_locked(thread):
-                return None
-            now = self._clock.monotonic()
-            attempt = self._schedule.ahead(now)
-            looks = attempt is None and self._schedule.should_look(now)
-            if looks:
-                self._schedule.begin_look(now, thread)
-        if attempt is not None:
-            self._run(attempt, thread)
-        elif looks:
-            self._look()
-        with self._renewed:
-            if not self._is_serving_locked(thread):
-                return None
-            now = self._clock.monotonic()
-            return self._schedule.next_change(now) - now
-
-    def _is_serving_locked(self, thread: RenewalThread) -> bool:
-        return self._thread is thread and not self._schedule.stopped
-
-    def _look(self) -> None:
-        with self._renewed:
-            known, rejected = self.holding.known, self.holding.rejected
+    def _ensure_thread(self) -> None:
+        """Ask for a thread again where the last one could not be started; none is no harm to who has a token."""
         try:
-            token = self._source.look(known, rejected)
-        finally:
-            with self._renewed:
-                self._schedule.attempts.look = None
-                if self._source.has_unsaved:
-                    self._schedule.look_soon(self._clock.monotonic())
-        if token is None:
-            return
-        with self._renewed:
-            landed = self.holding.improve(token, self._clock.monotonic(), adopted=True)
-            self._renewed.notify_all()
-        if landed:
-            self._tell_lifetime(token, adopted=True, background=True)
+            if not sys.is_finalizing():
+                self._thread.ensure()
+        except Exception as error:
+            logger.debug("no thread is to be had for %s: %s", self._name, type(error).__name__)
 
+    def _announce(self, run: Run, now: float, landed: bool) -> None:
+        tell = partial(self._announcer.tell, background=run.background)
+        for report in run.reports:
+            tell(*report)
+        if run.asks:
+            result = "superseded" if run.superseded else "success" if run.token else "error"
+            tell("token_refresh", result, now - run.started_at)
+        if landed and run.token is not None:
+            left = run.token.expires_in(self._clock.now())
+            tell("token_lifetime", "adopted" if run.adopted else "fetched", left)
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+    # For the refresh thread
 
+    def tick(self, now: float) -> tuple[float, tuple[int, float] | None]:
+        """Say when to ask again, and how urgent what is to be done now is, if there is anything."""
+        with self._lock:
+            again_at, rank = self._schedule.plan(now)
+            self._asked_at = again_at if rank is None else -math.inf
+            return again_at, rank
 
-def _after_fork_in_child() -> None:
-    for engine in list(_engines):
-        engine.enter_process()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)  # the fast path; enter_process() is the rule
+    def begin(self, now: float, may_supersede: bool) -> Work | None:
+        """Return the attempt that is to be run now, if there still is one."""
+        with self._lock:
+            attempt = self._schedule.begin(now, may_supersede)
+            again_at = self._schedule.next_change(now) if attempt is None else now + attempt.request.limit
+            self._asked_at = math.inf
+            if attempt is None:
+                self._tell_locked(max(again_at, now + _LONGEST_WAIT))
+                return None
+            self._asked_at = again_at
+            if attempt.request.asks:
+                self._schedule.attempts.offer(now, to_thread=True)
+        return Work(partial(self._run, attempt, background=True), again_at)

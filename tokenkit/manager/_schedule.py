@@ -5,9 +5,11 @@ Decisions alone: no lock, no thread and no source. All of it is guarded by the l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
+from tokenkit._refresh_thread import AT_ONCE
 from tokenkit.clock import Clock
 from tokenkit.errors import (
     AuthenticationError,
@@ -17,15 +19,17 @@ from tokenkit.errors import (
     TokenKitError,
     own_copy,
 )
-from tokenkit.manager._attempts import Attempt, Attempts, Look
+from tokenkit.manager._attempts import Attempt, Attempts, Run
 from tokenkit.manager._state import TokenState
-from tokenkit.manager._thread import RenewalThread
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
 __all__ = ["Call", "Schedule"]
 
-_LOOK_AGAIN = 1.0  # seconds: how often the thread looks after an attempt that should have landed
+_SLOW = 2.0  # seconds: whose last attempt took longer gets a place behind all others
+_LOOK_AGAIN = 1.0  # seconds: until a refresh token that could not be stored is stored
+_REST = 3600.0  # seconds: how often the thread asks who has nothing for it to do, but may have
+_AHEAD, _SLOWLY, _LOOK = 0, 1, 2  # ranks of what nobody waits for
 
 
 @final
@@ -48,13 +52,14 @@ class Schedule:
     def __init__(self, name: str, policy: RefreshPolicy, clock: Clock) -> None:
         self._name = name
         self._policy = policy
-        self.holding = TokenState(policy, clock)  # also read without the lock, but for its snapshot's sake only
+        self.state = TokenState(policy, clock)  # also read without the lock, but for its snapshot's sake only
         self.stopped = False
-        self.attempts = Attempts(name)
+        self._is_slow = False
+        self.begin_process()
 
     def begin_process(self) -> None:
         """Forget the attempts of the process that this one was forked from; what is held stays."""
-        self.attempts = Attempts(self._name)
+        self.attempts = Attempts(self._name, self._policy.seconds("max_retry_timeout"))
 
     # For callers
 
@@ -77,7 +82,7 @@ class Schedule:
             RenewalError: Too many attempts hang.
         """
         under_way = self._under_way(now)
-        snapshot = self.holding.usable(now)
+        snapshot = self.state.usable(now)
         if snapshot is not None and snapshot.generation > call.after:
             return snapshot.token
         if self.stopped:
@@ -87,32 +92,33 @@ class Schedule:
         if attempt is not None and attempt.needs_caller(now, call.deadline):
             return attempt
         if now >= call.deadline:
-            why = self.holding.failure  # what a caller who waits through failures would not hear otherwise
+            why = self.state.failure  # what a caller who waits through failures would not hear otherwise
             raise RenewalTimeoutError(f"no token of {self._name} in time") from why
-        until = self.holding.retry_at if attempt is None else attempt.next_change()
+        until = self.state.retry_at if attempt is None else attempt.next_change()
         return min(until, call.deadline)
 
     def _report(self, call: Call, now: float) -> None:
         """Raise the failure of the attempt that *call* waited for, if it has failed."""
         joined = call.joined
-        if joined is None or not joined.done or joined.cut_short:
+        outcome = None if joined is None else joined.outcome
+        if outcome is None or outcome.cut_short:
             return
         call.skip_back_off = False  # it has had the attempt that it asked for
-        if joined.has_failed and joined.error is not None and call.report_error:
-            raise self._own(joined.error, now)
+        if outcome.failed and outcome.error is not None and call.report_error:
+            raise self._own(outcome.error, now)
 
     def _under_way(self, now: float) -> Attempt | None:
         """Return the attempt under way; where one hangs in storing its token, that is held before another begins."""
         attempt, hung = self.attempts.under_way(now), self.attempts.current
-        if attempt is None and hung is not None and hung.token is not None:
-            self._hold(hung, hung.token, now)
+        if attempt is None and hung is not None and hung.run is not None and hung.run.token is not None:
+            self._hold(hung.run, hung.run.token, now)
         return attempt
 
     def _due(self, call: Call, now: float) -> Attempt | None:
         """Return a new attempt; None where the back-off allows none yet and *call* waits for that."""
-        if now < self.holding.retry_at and not call.skip_back_off:
-            if call.report_error and self.holding.failure is not None:
-                raise self._own(self.holding.failure, now)
+        if now < self.state.retry_at and not call.skip_back_off:
+            if call.report_error and self.state.failure is not None:
+                raise self._own(self.state.failure, now)
             return None
         return self.attempts.request(now, call.limit)
 
@@ -122,72 +128,99 @@ class Schedule:
             return own_copy(error.__cause__)  # not the source is wrong, but what it was given: the callers' own affair
         own = own_copy(error)
         own.service_name = own.service_name or self._name
-        own.retry_after = max(0.0, self.holding.retry_at - now)  # not what the endpoint said then, but what is left
+        own.retry_after = max(0.0, self.state.retry_at - now)  # not what the endpoint said then, but what is left
         own.__cause__ = error.__cause__ or error
         return own
 
     # For the thread, and for callers who need not wait
 
-    def ahead(self, now: float, skip_back_off: bool = False) -> Attempt | None:
-        """Return the attempt that should be begun although no caller waits for it, if there is one.
+    def plan(self, now: float) -> tuple[float, tuple[int, float] | None]:
+        """Return when to ask again, and the rank of what is to be done by then, if there is anything."""
+        self.state.see_wall(now)
+        if self.stopped:
+            return math.inf, None
+        attempt = self._under_way(now)
+        if attempt is not None and attempt.unclaimed:
+            return self._next_look(now), AT_ONCE
+        if self._is_due(now):
+            snapshot = self.state.snapshot
+            most_urgent_first = math.inf if snapshot is None else snapshot.expired_at
+            return self._next_look(now), (_SLOWLY if self._is_slow else _AHEAD, most_urgent_first)
+        if self._should_look(now):
+            return self.next_change(now), (_LOOK, now)
+        return self.next_change(now), None
+
+    def begin(self, now: float, may_supersede: bool) -> Attempt | None:
+        """Return what the thread shall have run now, if there is anything to do.
 
         Args:
             now: The monotonic time.
-            skip_back_off: Begin one that was requested even if the back-off puts it off.
+            may_supersede: Whether one may be begun beside one that hangs, though no caller waits for it.
         """
         if self.stopped:
             return None
         attempt = self._under_way(now)
-        if attempt is not None:
-            return attempt if attempt.unclaimed else None
-        at_once = skip_back_off and self.holding.wanted
-        if (now < self.holding.renew_at() and not at_once) or self.attempts.are_exhausted:
-            return None
+        if attempt is not None and attempt.unclaimed:
+            return attempt
+        if self._is_due(now) and (may_supersede or not self.attempts.hang):
+            return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"))
+        if self._should_look(now):
+            self.state.poll_at = now + self._policy.seconds("storage_poll")
+            return self.attempts.begin_look(now, self._policy.seconds("refresh_request_timeout"))
+        return None
+
+    def ahead(self, now: float) -> Attempt | None:
+        """Return the attempt that a caller who need not wait for it asks for in spite of the back-off, if any."""
+        if self.stopped or not self.state.wanted or self._under_way(now) or self.attempts.are_exhausted(now):
+            return self.attempts.current
         return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"))
 
-    def should_look(self, now: float) -> bool:
-        """Return whether it is time to look into the storage; if so, note that it is done."""
-        if now < self.holding.poll_at:
-            return False
-        self.holding.poll_at = now + self._policy.seconds("storage_poll")
-        return self.attempts.look is None  # else another thread is stuck in one, and that is enough
+    def _is_due(self, now: float) -> bool:
+        is_free = self._under_way(now) is None and not self.attempts.are_exhausted(now)
+        return is_free and now >= self.state.renew_at()
+
+    def _should_look(self, now: float) -> bool:
+        return now >= self.state.poll_at and self.attempts.look is None  # one that is stuck in the storage is enough
 
     def look_soon(self, now: float) -> None:
         """Note that a refresh token waits to be stored, which a look does."""
-        self.holding.poll_at = min(self.holding.poll_at, now + _LOOK_AGAIN)
+        self.state.poll_at = min(self.state.poll_at, now + _LOOK_AGAIN)
 
-    def begin_look(self, now: float, thread: RenewalThread) -> None:
-        """Note that *thread* looks; it is lost until that is over."""
-        self.attempts.look = Look(thread, now + self._policy.seconds("refresh_request_timeout"))
+    def _next_look(self, now: float) -> float:
+        return self.state.poll_at if self.state.poll_at > now else math.inf
 
     def next_change(self, now: float) -> float:
-        """Return the moment at which the thread should look again, unless it is woken before."""
-        attempt = self.attempts.current
-        if attempt is None:
-            wake_at = self.holding.renew_at()
-        elif attempt.unclaimed:
-            wake_at = now
-        else:  # a caller leads, or more hang than may be superseded
-            wake_at = max(attempt.hangs_at, now + _LOOK_AGAIN)
-        return min(wake_at, self.holding.poll_at)
+        """Return the moment at which the thread should ask again, unless it is told before."""
+        attempt, wake_at = self.attempts.current, self.state.renew_at()
+        if attempt is not None and attempt.unclaimed:
+            wake_at = attempt.pick_up_by
+        elif attempt is not None:  # it may be superseded, where a renewal is still due by then
+            wake_at = max(wake_at, self.attempts.more_at())
+        return min(wake_at, self._next_look(now), now + _REST)
 
     # Running one
 
     def may_start(self, attempt: Attempt) -> bool:
         """Return whether *attempt* is still to be run, and by nobody yet."""
-        return attempt is self.attempts.current and attempt.unclaimed and not self.stopped
+        is_wanted = attempt is self.attempts.current or attempt is self.attempts.look
+        return is_wanted and attempt.unclaimed and not self.stopped
 
     def land(self, attempt: Attempt, now: float) -> bool:
-        """Take in what *attempt* has brought; return whether its token is held now."""
-        self.attempts.end(attempt, now)
-        if attempt.token is None:
-            if attempt.has_failed:
-                self.holding.fail(attempt.error, now)
-            return False
-        return self._hold(attempt, attempt.token, now)
+        """Take in what *attempt* has brought; return whether its token is held now. May be repeated."""
+        run = attempt.run
+        assert run is not None
+        landed = run.token is not None and self._hold(run, run.token, now)
+        outcome = attempt.judged(now)
+        if outcome.failed:
+            self.state.fail(outcome.error, now)
+        if attempt.request.asks and not run.superseded:
+            self._is_slow = now - run.started_at > _SLOW
+        self.attempts.end(attempt)
+        attempt.outcome = outcome
+        return landed
 
-    def _hold(self, attempt: Attempt, token: Token, now: float) -> bool:
-        if attempt.superseded or attempt.generation != self.holding.generations:  # it was not alone
-            return self.holding.improve(token, now, adopted=attempt.adopted)
-        self.holding.publish(token, now, adopted=attempt.adopted)
+    def _hold(self, run: Run, token: Token, now: float) -> bool:
+        if run.superseded or run.generation != self.state.generations or not run.asks:  # it was not alone
+            return self.state.improve(token, now, adopted=run.adopted)
+        self.state.publish(token, now, adopted=run.adopted)
         return True

@@ -41,11 +41,15 @@ class Renewing(Protocol):
     # Written while it runs:
     holds_lock: bool
     inside_storage: bool
-    interrupt: BaseException | None
+    reports: list[tuple[str, str, float]]
     # What came of it:
     token: Token | None
     adopted: bool
     error: AuthenticationError | None
+    cut_short: bool
+
+    def is_late(self, now: float) -> bool:
+        """Return whether it may not ask the provider any more."""
 
 
 @final
@@ -76,25 +80,22 @@ class SharedSource:
     def run(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> None:
         """Write into *attempt* a token to take the place of *known*, and not *rejected*, or why there is none.
 
+        What the listeners are to hear is left in *attempt*, for when it has landed.
+
         Raises:
-            BaseException: What interrupted a caller who leads, in the provider, the storage or a listener.
+            BaseException: What interrupted a caller who leads, in the provider or the storage.
         """
-        reports: list[tuple[str, str, float]] = []
         outer = sys.exc_info()[1]  # of a caller who leads while handling an error of his own
         try:
-            renewed = self._renew(attempt, known, rejected, lambda *report: reports.append(report))
+            renewed = self._renew(attempt, known, rejected, lambda *report: attempt.reports.append(report))
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
             attempt.error = as_token_error(error, outer)
-        except BaseException as error:  # KeyboardInterrupt while a caller leads: it is his, the failure is everyone's
+        except BaseException as error:  # KeyboardInterrupt while a caller leads: his alone
             attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
             if not attempt.background:
+                attempt.cut_short = True
                 raise
-        finally:
-            for report in reports:  # only now, when the storage's lock is free again
-                self._tell(attempt, *report)
-        if attempt.interrupt is not None:  # it fell into a listener: what was fetched meanwhile counts
-            raise attempt.interrupt
 
     def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report) -> Renewed:
         if self._storage is None or attempt.skips_storage:
@@ -208,13 +209,6 @@ class SharedSource:
             rotates=self._provider.rotates,
         )
 
-    def _tell(self, attempt: Renewing, name: str, result: str, seconds: float) -> None:
-        """Tell the listeners; an interrupt that falls into that waits until what was fetched has landed."""
-        try:
-            self._announcer.tell(name, result, seconds, background=attempt.background)
-        except BaseException as interrupt:
-            attempt.interrupt = interrupt
-
     def _is_better(self, stored: Token, known: Token | None, rejected: Token | None) -> bool:
         if rejected is not None and stored.access_token == rejected.access_token:
             return False
@@ -226,12 +220,16 @@ class SharedSource:
         result = "error"
         try:
             token: object = self._called(attempt, previous)
+            if isinstance(token, Token):
+                attempt.token = token  # not lost from here on, should what follows be interrupted, or hang
             if isinstance(token, Token) and self._expired_on_its_way(attempt, token, began):
                 token = self._called(attempt, token)  # its refresh token, if it has one, is the one to spend now
-            token = checked(token, self._provider.service_name, self._clock.now())
-            attempt.token = token  # not lost from here on, should storing it hang or be interrupted
+            attempt.token = token = checked(token, self._provider.service_name, self._clock.now())
             result = "success"
             return token
+        except Exception:
+            attempt.token = None  # it was no good
+            raise
         finally:
             tell("token_acquire", result, self._clock.monotonic() - began)
 
@@ -242,7 +240,10 @@ class SharedSource:
         return was_good and token.is_expired(now) and moment < attempt.deadline  # else another attempt is under way
 
     def _called(self, attempt: Renewing, previous: Token | None) -> Token:
-        provider, left = self._provider, max(0.0, attempt.deadline - self._clock.monotonic())
+        provider, now = self._provider, self._clock.monotonic()
+        if attempt.is_late(now):  # what it would spend, its successor has spent
+            raise AuthenticationError(f"no time was left to ask {provider.service_name}", transient=True)
+        left = attempt.deadline - now
         context = FetchContext(timeout=left, clock=self._clock)
         if previous is None:
             return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()

@@ -14,7 +14,7 @@ from tokenkit.errors import AuthenticationError
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["Snapshot", "TokenState"]
+__all__ = ["RejectionLimit", "Snapshot", "TokenState"]
 
 _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for rejected tokens grows to
 
@@ -23,49 +23,51 @@ _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for reje
 class Snapshot:
     """A held token and its deadlines. Never changed: readers take one reference and see one whole state."""
 
-    __slots__ = ("due_at", "expired_at", "generation", "landed_at", "token", "uncounted")
+    __slots__ = ("due_at", "exempt", "expired_at", "generation", "landed_at", "token")
 
     def __init__(
-        self, token: Token, *, due_at: float, expired_at: float, landed_at: float, generation: int, uncounted: bool
+        self, token: Token, *, due_at: float, expired_at: float, landed_at: float, generation: int, exempt: bool
     ) -> None:
         self.token = token
         self.due_at = due_at
         self.expired_at = expired_at
         self.landed_at = landed_at
         self.generation = generation  # how many tokens came before it in this process
-        self.uncounted = uncounted  # a first fetch, or one that the user asked for: may be replaced at any age
+        self.exempt = exempt  # a first fetch, or one that the user asked for: may be replaced at any age
 
 
 @final
-class _Strikes:
+class RejectionLimit:
     """How old a renewed token must be for its rejection to cost a renewal. Guarded by the engine's lock.
 
     A resource that answers 401 to every token must not cost a renewal per request. The interval doubles from each
     token that was rejected young to the next, up to 60 seconds, and is short again after a token that was not.
     """
 
+    __slots__ = ("_interval", "_shortest", "_was_hit")
+
     def __init__(self, interval: float) -> None:
         self._shortest = interval
         self._interval = interval
-        self._struck = False  # whether the token held now was rejected young
+        self._was_hit = False  # whether the token held now was rejected young
 
     @property
-    def storm(self) -> bool:
+    def is_throttling(self) -> bool:
         """Whether some resource rejects tokens that are too young to be bad."""
-        return self._struck or self._interval > self._shortest
+        return self._was_hit or self._interval > self._shortest
 
-    def admit(self, snapshot: Snapshot, now: float) -> bool:
+    def allows(self, snapshot: Snapshot, now: float) -> bool:
         """Return whether a rejection of *snapshot*'s token may cost a renewal now."""
-        if snapshot.uncounted or now - snapshot.landed_at >= self._interval:
+        if snapshot.exempt or now - snapshot.landed_at >= self._interval:
             return True
-        self._struck = True
+        self._was_hit = True
         return False
 
     def land(self) -> None:
         """Note that another token takes the place of the one held."""
         longest = max(_LONGEST_INTERVAL, self._shortest)
-        self._interval = min(self._interval * 2, longest) if self._struck else self._shortest
-        self._struck = False
+        self._interval = min(self._interval * 2, longest) if self._was_hit else self._shortest
+        self._was_hit = False
 
 
 @final
@@ -75,8 +77,8 @@ class TokenState:
     def __init__(self, policy: RefreshPolicy, clock: Clock) -> None:
         self._policy = policy
         self._clock = clock
-        self._strikes = _Strikes(policy.seconds("min_renewal_interval"))
-        self._uncounted = True  # whether the next token may be rejected at any age: it is a first one
+        self._limit = RejectionLimit(policy.seconds("min_renewal_interval"))
+        self._exempt = True  # whether the next token may be rejected at any age: it is a first one
         self._failures = 0  # attempts in a row that failed
         self.snapshot: Snapshot | None = None  # also read without the lock: one reference, replaced whole
         self.known: Token | None = None  # the newest token known, usable or not; its refresh token may be spent
@@ -84,13 +86,14 @@ class TokenState:
         self.generations = 0  # how many tokens have landed
         self.wanted = False  # whether a renewal was requested and none has landed since
         self.failure: AuthenticationError | None = None  # why the last attempt failed, if it did
+        self._not_before = -math.inf  # a floor under the rate of renewals that nobody waits for
         self.retry_at = -math.inf  # no attempt of our own accord before
         self.poll_at = math.inf  # when to look into the storage
 
     @property
-    def storm(self) -> bool:
+    def is_throttling(self) -> bool:
         """Whether some resource rejects tokens that are too young to be bad."""
-        return self._strikes.storm
+        return self._limit.is_throttling
 
     def usable(self, now: float) -> Snapshot | None:
         """Return what is held, if it may still be sent."""
@@ -105,28 +108,50 @@ class TokenState:
         """Return when a renewal should begin, whether or not a caller waits for it."""
         if self.wanted:
             return self.retry_at
-        return math.inf if self.snapshot is None else max(self.snapshot.due_at, self.retry_at)
+        if self.snapshot is None:
+            return math.inf
+        return max(self.snapshot.due_at, self.retry_at, self._not_before)
+
+    def see_wall(self, now: float) -> None:
+        """Make the token due when it expires by the wall clock: a restored machine's other clock stood still.
+
+        Until when it is used stays as it was, since the wall clock may be the wrong one.
+        """
+        held = self.snapshot
+        left = None if held is None else held.token.expires_in(self._clock.now())
+        if held is None or left is None or now + max(left, 0.0) >= held.due_at:
+            return
+        self.snapshot = Snapshot(
+            held.token,
+            due_at=now + max(left, 0.0),
+            expired_at=held.expired_at,
+            landed_at=held.landed_at,
+            generation=held.generation,
+            exempt=held.exempt,
+        )
 
     def publish(self, token: Token, now: float, *, adopted: bool) -> None:
-        """Hold *token* from *now* on."""
+        """Hold *token* from *now* on. May be repeated, should an interrupt fall in: the generation is counted last."""
         wall = self._clock.now()
         due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
         if adopted and not self.generations and token.is_expired(wall, self._policy.seconds("initial_safety_margin")):
             due_in = min(due_in, 0.0)
-        self._strikes.land()
-        self.generations += 1
+        if not adopted:
+            self._not_before = now + self._policy.seconds("min_renewal_interval")
+        self.known = token
         self.snapshot = Snapshot(
             token,
             due_at=now + min(due_in, usable_for),  # until then nobody looks at the expiry
             expired_at=now + usable_for,
             landed_at=now,
-            generation=self.generations,
-            uncounted=self._uncounted,
+            generation=self.generations + 1,
+            exempt=self._exempt,
         )
-        self.known = token
-        self._uncounted = self.wanted = False
+        self._limit.land()
+        self._exempt = self.wanted = False
         self._failures, self.failure, self.retry_at = 0, None, -math.inf
         self.poll_at = now + (self._policy.seconds("storage_poll") or math.inf)
+        self.generations += 1
 
     def improve(self, token: Token, now: float, *, adopted: bool) -> bool:
         """Hold *token*, which comes late or from the storage, if it is better than what is held; return whether."""
@@ -140,7 +165,7 @@ class TokenState:
     def fail(self, error: AuthenticationError | None, now: float) -> None:
         """Note that an attempt failed; what is held stays."""
         self._failures += 1
-        self.failure = error
+        self.failure = None if error is None else error.with_traceback(None)  # whose frames hold the source's variables
         self.retry_at = now + self._policy.retry_delay(self._failures, error)
 
     def give_up(self, rejected: Token | None, now: float, *, counted: bool, trusted: bool = False) -> bool | None:
@@ -158,9 +183,9 @@ class TokenState:
         snapshot = self.snapshot
         if snapshot is None or (rejected is not None and snapshot.token.access_token != rejected.access_token):
             return None
-        if counted and not trusted and not self._strikes.admit(snapshot, now):
+        if counted and not trusted and not self._limit.allows(snapshot, now):
             return False
         self.snapshot = None
         self.rejected = snapshot.token
-        self._uncounted = not counted
+        self._exempt = not counted
         return True

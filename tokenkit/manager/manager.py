@@ -77,7 +77,7 @@ class TokenManager:
         name = provider.service_name
         self._engine = Engine(self._shared, policy, clock, self._announcer, name=name, background=background)
         # What the hot path reads:
-        self._holding = self._engine.holding
+        self._holding = self._engine.state
         self._monotonic = clock.monotonic
         self._hears_hits = self._announcer.hears_hits
 
@@ -177,7 +177,7 @@ class TokenManager:
     @property
     def rejection_storm(self) -> bool:
         """Whether some resource rejects tokens too young to be bad. No lock: a hint, at once out of date."""
-        return self._holding.storm
+        return self._holding.is_throttling
 
     def is_renewal_required(self) -> bool:
         """Return whether there is no usable token, or a renewal is requested. No I/O, no waiting."""

@@ -1,0 +1,333 @@
+"""The one daemon thread of a process that knows when something is to be renewed, and the workers that do it.
+
+It knows moments and who is to be asked then, weakly; what is to be done is its owners' affair, and each piece of
+work runs on a worker, so that one that hangs delays nobody else's.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import heapq
+import itertools
+import logging
+import math
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, final
+
+from tokenkit._guard import Guard
+from tokenkit._per_process import PerProcess
+from tokenkit.clock import Clock, SystemClock
+
+__all__ = ["AT_ONCE", "RefreshThread", "Renewable", "Work", "refresh_thread"]
+
+logger = logging.getLogger("tokenkit")
+
+AT_ONCE = (-1, 0.0)  # the rank of what somebody waits for
+
+_LONGEST_NAP = 60.0  # seconds: however wrong a moment is, a step of the clocks is seen by then
+_LEAST_STEP = 1.0  # seconds by which the wall clock goes ahead of the other one
+_MOST_YOUNG = 64  # pieces of work at once that nobody waits for
+_YOUNG = 2.0  # seconds
+_MOST_HUNG = 192  # pieces of work at once, beyond which nobody who has one that hangs begins another
+_TRY_AGAIN = 1.0  # seconds after no worker was to be had
+_LINGER = 10.0  # seconds of the system's clock that a worker without work stays for more
+
+Rank = tuple[int, float]
+
+
+class Work(NamedTuple):
+    """One piece of work for a worker."""
+
+    run: Callable[[], object]
+    again_at: float
+    """When its owner is to be asked again at the latest."""
+
+
+class Renewable(Protocol):
+    """What the refresh thread asks of an owner. None may wait."""
+
+    def tick(self, now: float) -> tuple[float, Rank | None]:
+        """Return the next moment to ask, and how urgent the work is that is to be done, if there is any."""
+
+    def begin(self, now: float, may_supersede: bool) -> Work | None:
+        """Return the work that is to be done now, for which there is a place; None if there is none any more."""
+
+    def refuse(self) -> None:
+        """Hear that there is no worker to be had for it."""
+
+
+class _Doorbell(queue.SimpleQueue[None]):
+    """The mailbox on which the thread naps; it is not empty while a young piece of work is under way.
+
+    So a :class:`~tokenkit.testing.FakeClock` does not take the thread for idle before what it started has landed.
+    """
+
+    def __init__(self) -> None:
+        self.young: dict[object, float] = {}  # when each piece of work began; changed by the thread alone
+
+    def qsize(self) -> int:
+        return super().qsize() + len(self.young)
+
+
+@final
+class RefreshThread:
+    """One clock's thread in one process; made by :func:`refresh_thread`. Any thread may :meth:`tell` it things.
+
+    Its heap belongs to the thread alone. All that others do is put something into its inbox, which is safe anywhere,
+    even in a weakref callback that the collector runs in a thread that holds any lock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._inbox: queue.SimpleQueue[tuple[float, weakref.ref[Any]] | object] = queue.SimpleQueue()
+        self._doorbell = _Doorbell()
+        self._lock = Guard()
+        self._thread: threading.Thread | None = None  # guarded by _lock; also read without it
+        # The thread's own:
+        self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
+        self._moments: dict[weakref.ref[Any], float] = {}  # of each owner's entry that counts; others are out of date
+        self._ready: list[tuple[Rank, int, weakref.ref[Any]]] = []  # who waits for a place
+        self._old: set[object] = set()  # pieces of work that have had their place for too long
+        self._idle: dict[_Worker, None] = {}  # who waits for work; changed by single steps alone
+        self._count = itertools.count()
+        self._gone = 0  # entries whose owner was collected
+        self._wall_ahead = math.inf
+
+    def ticket(self, owner: Renewable) -> weakref.ref[Any]:
+        """Return what *owner* is known by here."""
+        ring = self._put
+        return weakref.ref(owner, lambda _: ring(_GONE))
+
+    def tell(self, ticket: weakref.ref[Any], moment: float) -> None:
+        """Have the owner asked at *moment* or before. Never blocks, and takes no lock; call :meth:`ensure` after it."""
+        self._put((moment, ticket))
+
+    def ensure(self) -> None:
+        """Start the thread unless it runs.
+
+        Raises:
+            Exception: Whatever keeps a thread from being started.
+        """
+        if self.runs():
+            return
+        thread = threading.Thread(target=contextvars.Context().run, args=(self._live,), name="tokenkit-refresh")
+        thread.daemon = True
+        try:
+            with self._lock:
+                if self.runs():
+                    return
+                self._thread = thread
+            thread.start()  # without the lock: it waits until the new thread runs
+        except BaseException:
+            if self._thread is thread:
+                self._thread = None
+            raise
+
+    def runs(self) -> bool:
+        """Return whether the thread is there. A hint: it may end at any time where nothing is left to wait for."""
+        return self._thread is not None
+
+    def _put(self, item: object) -> None:
+        self._inbox.put(item)
+        if self._doorbell.empty():
+            self._doorbell.put(None)
+
+    # What follows runs on the thread.
+
+    def _live(self) -> None:
+        me = threading.current_thread()
+        while self._thread is me:
+            try:
+                nap = self._turn()
+                if nap is None and self._may_end(me):
+                    return
+                self._nap(0.0 if nap is None else nap)
+            except BaseException as error:  # whatever happens, nobody must lose the thread
+                logger.error("the refresh thread goes on after %s", type(error).__name__)
+                self._nap(1.0)
+
+    def _nap(self, seconds: float) -> None:
+        self.clock.nap(self._doorbell, max(0.0, min(seconds, _LONGEST_NAP)))
+
+    def _may_end(self, me: threading.Thread) -> bool:
+        with self._lock:
+            self._thread = None  # before the look into the inbox: who puts something there looks at this afterwards
+            if self._inbox.empty():
+                return True
+            self._thread = me
+            return False
+
+    def _turn(self) -> float | None:
+        """Do what is to be done; return the seconds until there may be more, or None where there will be nothing."""
+        self._take_in()
+        now = self.clock.monotonic()
+        self._see_steps(now)
+        while self._heap and self._heap[0][0] <= now:
+            moment, _, ticket = heapq.heappop(self._heap)
+            if moment != self._moments.get(ticket):
+                continue
+            del self._moments[ticket]
+            owner = ticket()
+            if owner is not None:
+                self._ask(owner, ticket, now)
+        owner = None  # or the manager could never be collected
+        self._age(now)
+        while self._ready and len(self._doorbell.young) < _MOST_YOUNG:
+            ticket = heapq.heappop(self._ready)[2]
+            self._begin(ticket, now)
+        moments = [begun + _YOUNG for begun in itertools.islice(self._doorbell.young.values(), 1)]
+        if not self._moments:
+            self._heap.clear()  # what is left of it is out of date
+        elif self._heap:
+            moments.append(self._heap[0][0])
+        if moments:
+            return min(moments) - self.clock.monotonic()
+        return _LONGEST_NAP if self._old or self._ready else None
+
+    def _take_in(self) -> None:
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if item is _GONE:
+                self._gone += 1
+            elif isinstance(item, tuple):
+                self._push(*item)
+            else:  # a piece of work that is done
+                self._doorbell.young.pop(item, None)
+                self._old.discard(item)
+            if self._gone * 2 > len(self._moments):
+                self._gone = 0
+                self._moments = {ticket: moment for ticket, moment in self._moments.items() if ticket() is not None}
+                self._heap = [(moment, next(self._count), ticket) for ticket, moment in self._moments.items()]
+                heapq.heapify(self._heap)
+
+    def _push(self, moment: float, ticket: weakref.ref[Any]) -> None:
+        if moment < self._moments.get(ticket, math.inf):
+            self._moments[ticket] = moment
+            heapq.heappush(self._heap, (moment, next(self._count), ticket))
+
+    def _see_steps(self, now: float) -> None:
+        """Have everybody asked if the wall clock went on while the other one stood still, as in a restored machine."""
+        ahead = self.clock.time() - now
+        if ahead > self._wall_ahead + _LEAST_STEP:
+            self._moments = dict.fromkeys(self._moments, now)
+            self._heap = [(now, next(self._count), ticket) for ticket in self._moments]
+        self._wall_ahead = ahead
+
+    def _ask(self, owner: Renewable, ticket: weakref.ref[Any], now: float) -> None:
+        try:
+            again_at, rank = owner.tick(now)
+        except BaseException:
+            self._push(now + 1, ticket)
+            raise
+        if rank == AT_ONCE:
+            self._begin(ticket, now)
+        elif rank is not None:
+            heapq.heappush(self._ready, (rank, next(self._count), ticket))
+        self._push(again_at if again_at > now else now + _TRY_AGAIN, ticket)  # whatever it says, this never spins
+
+    def _age(self, now: float) -> None:
+        """Take their places from those who have had them for too long."""
+        young = self._doorbell.young
+        for work, begun in list(young.items()):
+            if now < begun + _YOUNG:
+                break
+            self._old.add(work)
+            del young[work]
+
+    def _begin(self, ticket: weakref.ref[Any], now: float) -> None:
+        try:
+            worker = self._worker()  # before its work is known: who waits for a thread to start holds no manager
+        except Exception as error:
+            logger.warning("no thread is to be had for a renewal: %s", type(error).__name__)
+            self._refuse(ticket, now)
+            return
+        owner: Renewable | None = ticket()
+        has_room = len(self._old) + len(self._doorbell.young) < _MOST_HUNG
+        work = None if owner is None else owner.begin(now, has_room)
+        if work is None:
+            self._idle[worker] = None
+            return
+        self._push(work.again_at, ticket)
+        mark, done = object(), self._put
+        self._doorbell.young[mark] = now
+        worker.jobs.put((work.run, lambda: done(mark)))
+
+    def _refuse(self, ticket: weakref.ref[Any], now: float) -> None:
+        owner: Renewable | None = ticket()
+        if owner is not None:
+            owner.refuse()
+            self._push(now + _TRY_AGAIN, ticket)
+
+    def _worker(self) -> _Worker:
+        try:
+            return self._idle.popitem()[0]
+        except KeyError:
+            worker = _Worker(self._idle)
+            worker.start()
+            return worker
+
+
+_GONE = object()  # in the inbox: an owner was collected
+
+
+@final
+class _Worker:
+    """A daemon thread that does one piece of work after the other."""
+
+    def __init__(self, idle: dict[_Worker, None]) -> None:
+        self.jobs: queue.SimpleQueue[tuple[Callable[[], object], Callable[[], object]]] = queue.SimpleQueue()
+        self._idle = idle
+
+    def start(self) -> None:
+        target = contextvars.Context().run
+        threading.Thread(target=target, args=(self._live,), name="tokenkit-worker", daemon=True).start()
+
+    def _live(self) -> None:
+        while True:
+            try:
+                self._work(*self.jobs.get(timeout=_LINGER))
+            except queue.Empty:
+                if self._idle.pop(self, self) is None:
+                    return  # else somebody has just taken it off that list, to give it work
+            except BaseException as error:
+                logger.error("a worker goes on after %s", type(error).__name__)
+            else:
+                continue
+
+    def _work(self, run: Callable[[], object], done: Callable[[], object]) -> None:
+        try:
+            run()
+        finally:
+            del run  # or its manager could not be collected while this waits for more
+            self._idle[self] = None
+            done()
+
+
+class _Threads:
+    """The threads of this process, one for each clock."""
+
+    def __init__(self) -> None:
+        self._lock = Guard()
+        self._by_clock: weakref.WeakValueDictionary[object, RefreshThread] = weakref.WeakValueDictionary()
+
+    def of(self, clock: Clock) -> RefreshThread:
+        key: object = SystemClock if isinstance(clock, SystemClock) else id(clock)  # which its thread keeps from reuse
+        with self._lock:
+            thread = self._by_clock.get(key)
+            if thread is None:
+                thread = self._by_clock[key] = RefreshThread(clock)
+            return thread
+
+
+_threads = PerProcess(_Threads)
+
+
+def refresh_thread(clock: Clock) -> RefreshThread:
+    """Return this process's thread for *clock*; all system clocks are one. It is not started yet."""
+    return _threads.get().of(clock)
