@@ -20,7 +20,7 @@ FLOORS = [
     {"", "__main__"},
 ]
 EDGES = FLOORS[2]
-TO_COME = {"_refresh_thread"}  # what the tree does not have yet
+TO_COME: set[str] = set()  # what the tree does not have yet
 SHARED = {"_net", "_secrecy", "_sources"}  # private packages that are there for all
 OPTIONAL = {"cryptography", "django", "jwt", "keyring", "opentelemetry", "prometheus_client", "redis", "tomli"}
 # What few programs need and takes long to load, so that it is loaded where it is used; tests/test_imports.py counts.
@@ -43,7 +43,10 @@ NOW = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 WAITS_OR_TALKS = {"threading", "socket", "ssl", "subprocess", "http", "queue", "time"}
 THREADED = {"_guard", "_per_process", "clock"}  # of floor 1: each is about threads
 MOST_LINES = 300
-LONGER: dict[str, str] = {}  # a module of more lines, and why it is one idea all the same
+LONGER = {
+    "_refresh_thread": "a heap, places and workers, of which each step is one thread's",
+    "manager._engine": "the one class with a lock: its fields and all that touches them are read together",
+}  # a module of more lines, and why it is one idea all the same
 LONGEST_BODY = 40
 
 MODULES = modules()
