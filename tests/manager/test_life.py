@@ -174,6 +174,12 @@ def test_force_refresh_returns_another_token(harness: Harness) -> None:
     assert "token-2" == harness.manager.force_refresh().access_token == harness.manager.get_token().access_token
 
 
+def test_the_bare_text_for_clients_that_take_a_function(harness: Harness) -> None:
+    """The method itself is what they call, for the token held or for another one."""
+    give = harness.manager.access_token
+    assert ["token-1", "token-1", "token-2"] == [give(), give(), give(force_refresh=True)]
+
+
 def test_a_requested_renewal_goes_on_behind_the_caller(harness: Harness) -> None:
     """The request returns at once, the current token is served meanwhile, and one renewal follows."""
     harness.manager.get_token()

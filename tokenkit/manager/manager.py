@@ -130,6 +130,16 @@ class TokenManager:
         """
         return self.get_token(timeout, FetchOptions(renew_required=True, renew_synchronous=True))
 
+    def access_token(self, force_refresh: bool = False) -> str:
+        """Return the bare text of a valid token, for clients that are not ``requests`` and take a function.
+
+        It blocks and raises as :meth:`get_token` does without a limit of its own.
+
+        Args:
+            force_refresh: Have another one fetched first, as :meth:`force_refresh` does.
+        """
+        return (self.force_refresh() if force_refresh else self.get_token()).access_token
+
     def request_renewal(self, invalidate: bool = False) -> None:
         """Ask the thread to renew as soon as the back-off allows, and return at once.
 
