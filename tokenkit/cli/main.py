@@ -16,6 +16,7 @@ from typing import Any, final
 
 from tokenkit.cli._completion import script
 from tokenkit.cli._formats import FORMATS
+from tokenkit.cli._grants import forget, login, logout
 from tokenkit.cli._sidecar import execute, keep
 from tokenkit.cli._tokens import check, list_names, show, status, token
 from tokenkit.errors import (
@@ -155,6 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument(
         "--no-secrets", dest="secrets", action="store_false", help="do not look whether secrets are in their places"
     )
+    add("login", login, "ask a person to sign in")
+    add("logout", logout, "revoke what is stored, and forget it")
+    add("forget", forget, "forget what is stored, without any network")
     add("exec", execute, "run the command after -- with a token in TOKENKIT_TOKEN and TOKENKIT_TOKEN_FILE")
     _add_keep(add)
     add("demo", _demo, "see it work: 16 threads, an outage, a revocation; 20 seconds, no network", common=False)

@@ -144,6 +144,18 @@ class Engine:
             self._announcer.tell("cache_invalidate", "requested" if rejected is None else "rejected")
         return given_up is not False
 
+    def take(self, token: Token) -> None:
+        """Hold *token*, which a person's sign-in has brought, in the place of whatever is held."""
+        self.enter_process()
+        with self._lock:
+            now = self._clock.monotonic()
+            self.state.publish(token, now, adopted=False)
+            self._renewed.notify_all()
+            if self._background and not self._schedule.stopped:
+                self._tell_locked(self._schedule.next_change(now))
+        self._ensure_thread()
+        self._announcer.tell("token_lifetime", "fetched", token.expires_in(self._clock.now()))
+
     def stop(self) -> None:
         """Renew no more and fail who waits."""
         self.enter_process()

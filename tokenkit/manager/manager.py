@@ -22,6 +22,7 @@ from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitEr
 from tokenkit.events import Announcer, TokenListener
 from tokenkit.manager._arguments import check_parts, checked_retries, checked_token, time_limits
 from tokenkit.manager._engine import Engine
+from tokenkit.manager._sign_in import signed_in
 from tokenkit.manager._source import SharedSource
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
@@ -207,6 +208,37 @@ class TokenManager:
         Not from a signal handler, where it may wait for ever: set an event there, or raise ``SystemExit``.
         """
         self._engine.stop()
+
+    def sign_in(self, show: Callable[[Any], object] | None = None, timeout: float | timedelta = 300.0) -> Token:
+        """Ask a person to sign in, in this thread, and hold and store what comes of it; return the token.
+
+        One person is asked once: where another program that shares the storage asks already, this waits, and takes what
+        that brings. While a person is asked, other calls of this manager go on as before.
+
+        Args:
+            show: Called with a :class:`~tokenkit.fetchers.oauth2.SignInPrompt`. None: it is written to standard error,
+                and a browser is opened where there is one.
+            timeout: Seconds that the person has, more than 0; 300 unless given.
+
+        Raises:
+            ConfigurationError: The source is no :class:`~tokenkit.fetchers.oauth2.SignedInFetcher`, or an argument is
+                wrong.
+            SignInRequiredError: The person did not come in time, or said no.
+            AuthenticationError: The server refused, or cannot be reached.
+        """
+        token = signed_in(
+            self._source,
+            self._provider,
+            self._storage,
+            self._clock,
+            show=show,
+            timeout=seconds("timeout", timeout, zero=False, infinite=False),
+            lock_timeout=self._policy.seconds("lock_timeout"),
+        )
+        if token is None:  # another program's person has signed in
+            return self.get_token(options=FetchOptions(renew_synchronous=True))
+        self._engine.take(token)
+        return token
 
     def close(self, grace: float | timedelta | None = None, *, revoke: bool = False) -> None:
         """Stop, wait for a renewal under way, and close the source and the storage. Closing twice is harmless.

@@ -186,5 +186,9 @@ class SignedInFetcher(TokenFetcher):
     def refresh(self, current: Token, context: FetchContext | None = None) -> Token:
         return self.flow.refresh(current, context)
 
+    def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
+        """End the grant at the server, as :meth:`OAuth2Fetcher.revoke` does."""
+        self.flow.revoke(token, timeout=timeout)
+
     def close(self) -> None:
         self.flow.close()
