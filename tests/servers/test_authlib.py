@@ -88,8 +88,9 @@ def test_a_password_and_a_refresh_token_are_grants(authlib: OAuthServer, method:
     first = source.fetch()
     second = source.refresh(first)
     assert "alice" == authlib.visit(second.access_token).json()["subject"]
+    elsewhere = authlib.lasting.app(client_auth=method)  # another program: this one would send what it got for it
     with pytest.raises(TokenEndpointError) as caught:
-        source.refresh(first)
+        elsewhere.refresh(first)
     assert "invalid_grant" == caught.value.error
 
 

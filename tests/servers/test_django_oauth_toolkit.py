@@ -8,7 +8,7 @@ from support import oauth_servers
 from support.fault_proxy import fault_proxy
 from support.oauth_servers import OAuthServer
 
-from tokenkit.errors import TokenEndpointError
+from tokenkit.errors import SignInRequiredError, TokenEndpointError
 from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher, RefreshTokenFetcher
 
 pytestmark = pytest.mark.server
@@ -54,7 +54,7 @@ def test_reuse_of_a_refresh_token_is_noticed(django_oauth_toolkit: OAuthServer) 
     first = source.fetch()
     second = source.refresh(first)
     again = RefreshTokenFetcher(refresh_token=first.refresh_token, **django_oauth_toolkit.lasting.client("app"))
-    with pytest.raises(TokenEndpointError, match="sign in again"):
+    with pytest.raises(SignInRequiredError, match="sign in again"):
         again.fetch()
     with pytest.raises(TokenEndpointError) as caught:
         source.refresh(second)

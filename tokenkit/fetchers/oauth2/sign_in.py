@@ -187,7 +187,7 @@ class SignedInFetcher(TokenFetcher):
         return self.flow.refresh(current, context)
 
     def revoke(self, token: Token | str, *, timeout: float | None = None) -> None:
-        """End the grant at the server, as :meth:`OAuth2Fetcher.revoke` does."""
+        """End the grant at the server, as the flow does."""
         self.flow.revoke(token, timeout=timeout)
 
     def close(self) -> None:
