@@ -232,6 +232,7 @@ SLEEPS = {
     "servers/sharing.py": (1, "a client at work"),
     "servers/test_batches.py": (1, "a client at work"),
     "storage/test_redis.py": (1, "another program's start"),
+    "support/baton.py": (1, "for a thread that was started to come; it has no other sign"),
     "support/daemons.py": (1, "another program's start"),
     "support/forked.py": (1, "for threads that have asked for the interpreter's own lock"),
     "support/programs.py": (1, "another program's start"),

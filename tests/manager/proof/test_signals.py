@@ -1,0 +1,76 @@
+"""Real signals, at random, for a bounded number of renewals; and exceptions that another thread throws in."""
+
+import ctypes
+import gc
+import json
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from support.interrupts import needs_timer
+from support.rotating import RotatingSource
+
+from tokenkit import RefreshPolicy, TokenManager
+from tokenkit.errors import TokenKitError
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STORM = Path(__file__).with_name("storm.py")
+SIGNALS = {"none": 1500, "memory": 800, "file": 300, "http": 200}
+THROWN = 300
+_throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+@needs_timer
+@pytest.mark.parametrize("kind", SIGNALS)
+@pytest.mark.parametrize("how", ["led", "background"])
+def test_no_signal_leaves_a_lock_or_a_waiter(how: str, kind: str) -> None:
+    """Handlers that raise, anywhere in a renewal: other callers come back in time, and so does the next one."""
+    command = [sys.executable, str(STORM), how, kind, str(SIGNALS[kind])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert 0 == done.returncode, done.stderr[-3000:]
+    report = json.loads(done.stdout)
+    assert 0 == report["very_late"], report
+    assert not report["hung"], report
+    assert report["after"] < 1, report
+
+
+class Thrown(BaseException):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of a thread that it ended
+@pytest.mark.parametrize("background", [False, True], ids=["led", "background"])
+def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool) -> None:
+    """PyThreadState_SetAsyncExc into a caller, and into whatever thread renews: the next caller has a token soon."""
+    policy = RefreshPolicy(initial_retry_timeout=0.001, max_retry_timeout=0.001, min_renewal_interval=0)
+    source = RotatingSource()
+    manager = TokenManager(source, background=background, policy=policy)
+    over, before = threading.Event(), set(threading.enumerate())
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                while not over.is_set():
+                    manager.invalidate_token()
+                    manager.get_token(5)
+            except (TokenKitError, Thrown):
+                pass
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+    for one in threads:
+        one.start()
+    for _ in range(THROWN):
+        victim = random.choice([one for one in threading.enumerate() if one not in before])
+        _throw(ctypes.c_ulong(victim.ident or 0), ctypes.py_object(Thrown))
+        over.wait(random.uniform(0, 0.002))
+    over.set()
+    for one in threads:
+        one.join(20)
+    manager.invalidate_token()
+    assert manager.get_token(5, {"token_renew_report_error": ""})
+    manager.close(1)
+    gc.collect()
