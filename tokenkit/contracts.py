@@ -166,20 +166,20 @@ class TokenProvider(ABC):
         return self.service_name
 
     @abstractmethod
-    def fetch_token(self, context: FetchContext | None = None) -> Token:
+    def fetch_token(self, *context: Any, **named: Any) -> Token:  # so that type checkers let it be left out
         """Return a valid token, from a network or wherever it comes from.
 
         Raises:
             AuthenticationError: There is no token to be had.
         """
 
-    def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
+    def refresh_token(self, current: Token, *context: Any, **named: Any) -> Token:
         """Return a token to replace *current*. By default, fetch one.
 
         Raises:
             AuthenticationError: There is no token to be had.
         """
-        return self.fetch_token(context) if takes_context(self.fetch_token) else self.fetch_token()
+        return self.fetch_token(*context, **named) if takes_context(self.fetch_token) else self.fetch_token()
 
     def close(self) -> None:
         """Let go of connections. Closing twice is harmless."""

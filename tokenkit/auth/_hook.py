@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol, final
 
 from requests import PreparedRequest, Response
 
+from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
 from tokenkit.auth._resend import Options
 from tokenkit.tokens import Token
@@ -15,7 +15,7 @@ from tokenkit.tokens import Token
 __all__ = ["CHANGING", "Answers", "TokenHook", "change_hooks", "hooks_of"]
 
 # Held while a request that several threads may send is changed: what is found on it, and what is put there for it.
-CHANGING = PerProcess(threading.Lock)
+CHANGING = PerProcess(Guard)
 
 
 class Answers(Protocol):

@@ -20,6 +20,7 @@ from tokenkit.auth._arguments import checked_duration, checked_limits, checked_w
 from tokenkit.auth._origins import origin_of
 from tokenkit.auth._pending import Pending, authorise
 from tokenkit.auth._redirects import redirect_target
+from tokenkit.auth._verbs import Verbs
 from tokenkit.auth._withheld import keep_within_rules, restore, strip_credentials
 from tokenkit.auth.bearer import BearerAuth
 from tokenkit.clock import SystemClock
@@ -33,7 +34,7 @@ __all__ = ["AuthorizedSession"]
 _clock = SystemClock()
 
 
-class AuthorizedSession(requests.Session):
+class AuthorizedSession(Verbs):
     """A session whose requests carry a manager's token, wherever requests' own can be used.
 
     While the session has an auth, ``.netrc`` is not looked at, neither for the first request nor after a redirect;

@@ -1,0 +1,64 @@
+"""The public API as users write it, for type checkers alone: ``tox -e types`` runs mypy and pyright over it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import requests
+
+from tokenkit import AuthorizedSession, BearerAuth, Token, TokenManager, TokenProvider
+from tokenkit.contracts import FetchContext, TokenFetcher
+from tokenkit.fetchers import StaticTokenFetcher
+
+
+class Plain(TokenProvider):
+    service_name = "plain"
+
+    def fetch_token(self) -> Token:
+        return Token("a-token")
+
+    def refresh_token(self, current: Token) -> Token:
+        return current
+
+
+class WithContext(TokenProvider):
+    service_name = "with-context"
+
+    def fetch_token(self, context: FetchContext | None = None) -> Token:
+        return Token("a-token")
+
+    def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
+        return self.fetch_token(context)
+
+
+class Fetcher(TokenFetcher):
+    name = "fetcher"
+
+    def fetch(self, context: FetchContext | None = None) -> Token:
+        return Token("a-token")
+
+
+def verbs(session: AuthorizedSession) -> list[requests.Response]:
+    return [
+        session.get("orders", params={"page": 1}, max_allowed_time=10),
+        session.options("orders", max_allowed_time=timedelta(seconds=10)),
+        session.head("orders", max_allowed_time=0.5),
+        session.post("orders", b"data", max_allowed_time=10),
+        session.post("orders", json={"a": 1}, max_allowed_time=10),
+        session.put("orders", {"a": "b"}, max_allowed_time=10),
+        session.patch("orders", data="x", max_allowed_time=10),
+        session.delete("orders", max_allowed_time=None),
+        session.request("GET", "orders", timeout=(1, 2), max_allowed_time=10),
+    ]
+
+
+def sources() -> list[BearerAuth]:
+    return [BearerAuth(one) for one in (Plain(), WithContext(), Fetcher(), StaticTokenFetcher("a-token"))]
+
+
+def under_a_manager() -> str:
+    with TokenManager(Plain()) as manager, AuthorizedSession(manager, base_url="https://api.example.com") as session:
+        answer: requests.Response = session.get("orders", auth=BearerAuth(manager), max_allowed_time=1)
+        token: Token = manager.get_token()
+        text: str = manager.access_token()
+        return answer.text + str(token) + text
