@@ -11,13 +11,14 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from support.interrupts import unmeasured
 from support.rotating import RotatingSource, TellingClock
 
 import tokenkit
 from tokenkit import RefreshPolicy, TokenManager
 from tokenkit.storage import InMemoryTokenStorage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), unmeasured]
 
 PACKAGE = str(Path(tokenkit.__file__).parent)
 POLICY = RefreshPolicy(

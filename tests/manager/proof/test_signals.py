@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.interrupts import needs_timer
+from support.interrupts import needs_timer, unmeasured
 from support.rotating import RotatingSource
 
 from tokenkit import RefreshPolicy, TokenManager
 from tokenkit.errors import TokenKitError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), unmeasured]
 
 STORM = Path(__file__).with_name("storm.py")
 SIGNALS = {"none": 1500, "memory": 800, "file": 300, "http": 200}

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.baton import Baton, BatonClock, Stuck
+from support.interrupts import unmeasured
 
 from tokenkit import RefreshPolicy, TokenManager
 from tokenkit._refresh_thread import RefreshThread
@@ -24,7 +25,7 @@ from tokenkit.manager._condition import RenewalCondition
 from tokenkit.manager._schedule import Schedule
 from tokenkit.tokens import Token
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), unmeasured]
 
 WORLDS = int(os.environ.get("TOKENKIT_WORLDS", "150"))
 LIFE = 100.0
