@@ -156,6 +156,7 @@ def test_a_unix_socket(make: MakeSession, tmp_path: Path) -> None:
         thread.join()
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # betamax, from Python 3.12 on
 @sessions
 def test_betamax_records_and_replays(make: MakeSession, renewing: Resource, tmp_path: Path) -> None:
     """Its answers have the request of the recording."""

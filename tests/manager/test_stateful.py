@@ -181,10 +181,12 @@ class ManagerMachine(RuleBasedStateMachine):
 
     def _never_two_attempts_unless_superseded(self) -> None:
         fetches = self.source.fetches_begun
-        assert len(self.source.open) <= 4
+        assert len(self.source.open) <= 13
         for number in range(self.judged, len(fetches)):
-            for earlier in fetches[:number]:
-                assert not earlier.is_open or fetches[number].began_at - earlier.began_at >= LIMIT
+            still_open = [earlier for earlier in fetches[:number] if earlier.is_open]
+            pause = PAUSE if len(still_open) >= 4 else 0  # beyond three abandoned ones, one more each max_retry_timeout
+            for earlier in still_open:
+                assert fetches[number].began_at - earlier.began_at >= LIMIT + pause
 
     def _no_attempt_before_its_back_off(self) -> None:
         for one in self.source.fetches_begun[self.judged :]:
@@ -221,7 +223,7 @@ class ManagerMachine(RuleBasedStateMachine):
             assert not one.patient
         else:
             assert isinstance(error, RenewalError)
-            assert 4 == len(self.source.open)
+            assert len(self.source.open) >= 4
 
     def _a_valid_token_beats_any_error(self) -> None:
         held = self.manager.current
