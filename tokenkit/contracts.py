@@ -179,7 +179,8 @@ class TokenProvider(ABC):
         Raises:
             AuthenticationError: There is no token to be had.
         """
-        return self.fetch_token(*context, **named) if takes_context(self.fetch_token) else self.fetch_token()
+        given = context[0] if context else named.get("context")
+        return self.fetch_token(given) if takes_context(self.fetch_token) else self.fetch_token()
 
     def close(self) -> None:
         """Let go of connections. Closing twice is harmless."""
