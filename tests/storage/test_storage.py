@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import needs
+from support.interrupts import unmeasured
 
 import tokenkit.storage
 from tokenkit.errors import ConfigurationError, StorageError
@@ -129,6 +130,7 @@ os.setuid(54321)  # as in a container with a user that nobody entered
         ("RedisTokenStorage", "print(RedisTokenStorage('redis://127.0.0.1:1'))"),
     ],
 )
+@unmeasured  # the child is another user, who may not write where coverage does
 def test_no_storage_needs_a_home_directory_for_its_locks(name: str, use: str) -> None:
     """Its constructor, which may run at the import of a settings module, asks for none, and locks go elsewhere."""
     needs.module({"D": "django", "K": "keyring", "R": "redis"}[name[0]])
