@@ -56,7 +56,7 @@ TEST = [
     "time-machine>=3",  # the first that leaves time.monotonic() alone
     # What takes the place of the network in users' tests.
     "betamax>=0.9",
-    "mocket>=3.13",
+    "mocket>=3.13.3",
     "pyOpenSSL>=23.2",
     "requests-mock>=1.12.1",
     "requests-unixsocket>=0.4",

@@ -177,6 +177,7 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.filterwarnings("ignore:'urllib3.contrib.pyopenssl' module:DeprecationWarning")  # of urllib3 2.0 and mocket
 def test_mocket() -> None:
     """Its readers cannot be taken apart, and are read as they are; by fetchers, too."""
     needs.module("mocket")

@@ -97,7 +97,7 @@ class _Connection(TimedConnection):
 
 
 class _Idle:
-    """A pool's idle connections: what urllib3 asks of a ``LifoQueue``, but without a lock.
+    """A pool's idle connections: what urllib3 and vcrpy ask of a ``LifoQueue``, but without a lock.
 
     A signal whose handler raises may leave the queue's lock locked, and the pool's finaliser takes it, too: whichever
     thread the collector runs in would then hang.
@@ -120,6 +120,9 @@ class _Idle:
 
     def qsize(self) -> int:
         return len(self._items)
+
+    def empty(self) -> bool:
+        return not self._items
 
 
 _POOLS = timed_pools(_Connection, _Idle)
