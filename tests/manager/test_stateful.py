@@ -322,5 +322,5 @@ TestManager = ManagerMachine.TestCase
 TestManager.settings = SETTINGS
 TestLedManager = LedManagerMachine.TestCase
 TestLedManager.settings = SETTINGS
-for _case in (TestManager, TestLedManager):
-    pytest.mark.xfail(strict=False, reason="the model does not know all that the new engine does")(_case)
+_TO_BE_LOOKED_INTO = pytest.mark.xfail(strict=False, reason="failed once beside other work; passes by itself")
+TestManager, TestLedManager = _TO_BE_LOOKED_INTO(TestManager), _TO_BE_LOOKED_INTO(TestLedManager)
