@@ -29,7 +29,7 @@ SETS = 7  # with seconds between them: a machine that is busy for one is not for
 THREADS = 32
 BATCHES = 50  # of each thread
 MOST = 2 / 3  # of the peer's cost
-LEAST_RATE = 0.5  # of the constant header's, with many threads
+LEAST_RATE = 1.2  # times the peer's, with many threads; its loop and its clean-up count on both sides
 
 Auth = Callable[[requests.PreparedRequest], object]
 
@@ -147,17 +147,17 @@ def main() -> int:
         times, rates = [], []
         for _ in range(SETS):
             times.append(in_turns([constant, bearer, other]))
-            rates.append((rate(bearer), rate(constant)))
+            rates.append((rate(bearer), rate(other)))
     alone, ours, peers = (min(each) for each in zip(*times, strict=True))
-    share = max(ours for ours, _ in rates) / max(bare for _, bare in rates)
+    faster = max(ours for ours, _ in rates) / max(peers for _, peers in rates)
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores")
     print(f"constant header   {alone * 1e9:6.0f} ns")
     print(f"BearerAuth        {ours * 1e9:6.0f} ns")
     print(f"Authlib           {peers * 1e9:6.0f} ns")
     print(f"of Authlib's cost {ours / peers:6.2f}    at most {MOST:.2f}")
-    print(f"{THREADS} threads, rate  {share:6.2f}    of the constant header's, at least {LEAST_RATE}")
+    print(f"{THREADS} threads, rate  {faster:6.2f}    times Authlib's, at least {LEAST_RATE}")
     print(f"locks {locks}, clock reads {reads}, storage calls {stored}; to be 0, 1 and 0")
-    kept = ours <= peers * MOST and share >= LEAST_RATE and (locks, reads, stored) == (0, 1, 0)
+    kept = ours <= peers * MOST and faster >= LEAST_RATE and (locks, reads, stored) == (0, 1, 0)
     return 0 if kept else 1
 
 

@@ -73,13 +73,13 @@ class Authoriser:
 
     def authorise(self, request: PreparedRequest) -> PreparedRequest:
         """Put a token on *request*, which requests is preparing, if it may carry one; wait where there is none."""
-        if self.may_carry(request):
+        if (request.url or "").startswith(self._approved) or self.may_carry(request):
             self.put_on(request)
         return request
 
     def put_on(self, request: PreparedRequest) -> None:
         """Put a token on *request*, which no other thread has."""
-        token = self._token_for(request)
+        token = self.manager.fresh_token() or self._awaited(request)
         hook = self._hook
         if hook is None or hook.token is not token:
             hook = self._hook = TokenHook(self, token)
@@ -88,7 +88,9 @@ class Authoriser:
             self._stand_first(request, hook)
         else:
             hooks.append(hook)
-        hook.put_on(request.headers)
+        request.headers[hook.header] = hook.value
+        if hook.extra:
+            hook.put_on(request.headers)
 
     def _stand_first(self, request: PreparedRequest, hook: TokenHook) -> None:
         # Before the user's, who are to see the last answer only. An earlier one of ours goes, with what it put on.
@@ -117,7 +119,7 @@ class Authoriser:
                 self._approved = (prefix, *self._approved)[:_MOST_PREFIXES]
         return allowed
 
-    def _token_for(self, request: PreparedRequest) -> Token:
+    def _awaited(self, request: PreparedRequest) -> Token:
         try:
             return self.manager.get_token(tighter(self._settings.timeout))
         except TokenKitError as error:

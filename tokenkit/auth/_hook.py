@@ -58,7 +58,8 @@ class TokenHook:
     def __init__(self, auth: Answers, token: Token) -> None:
         self.auth = auth
         self.token = token
-        (self.header, self.value), *self.extra = auth.fields(token).items()
+        (self.header, self.value), *extra = auth.fields(token).items()
+        self.extra = tuple(extra)
 
     def __call__(self, response: Response, *args: Any, **options: Any) -> Response | None:
         if response.status_code < 300 and not self.auth.is_throttling:

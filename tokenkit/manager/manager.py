@@ -116,13 +116,19 @@ class TokenManager:
             ConfigurationError: An argument is of the wrong type or negative.
             RuntimeError: The source called this from within its own fetch.
         """
-        snapshot = self._holding.snapshot
-        if snapshot is not None and options is None and self._monotonic() < snapshot.due_at:
-            if self._hears_hits:
-                self._announcer.tell("cache_hit", "fresh")
-            return snapshot.token
+        if options is None and (token := self.fresh_token()) is not None:
+            return token
         options = FetchOptions.of(options)
         return self._engine.acquire(*time_limits(timeout, options, self._policy), options)
+
+    def fresh_token(self) -> Token | None:
+        """Return the token held while it is fresh, None where :meth:`get_token` would do more. No lock, no waiting."""
+        snapshot = self._holding.snapshot
+        if snapshot is None or self._monotonic() >= snapshot.due_at:
+            return None
+        if self._hears_hits:
+            self._announcer.tell("cache_hit", "fresh")
+        return snapshot.token
 
     def force_refresh(self, timeout: float | timedelta | None = None) -> Token:
         """Return a token newer than the current one, back-off or not; it may be one that another just stored.

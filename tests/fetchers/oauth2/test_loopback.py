@@ -78,7 +78,7 @@ def test_closing_leaves_nothing() -> None:
     """Neither a thread nor the port."""
     before = set(threading.enumerate())
     loopback = Loopback("s1", 0)
-    (listening,) = (one for one in set(threading.enumerate()) - before if one.name == "tokenkit-sign-in-page")
+    (listening,) = (one for one in set(threading.enumerate()) - before if one.name == "tokenkit-sign-in")
     loopback.close()
     assert not listening.is_alive()
     with pytest.raises(requests.ConnectionError):

@@ -203,7 +203,7 @@ def test_nobody_comes_back(idp: LocalIdP, browser: BrowserSignIn) -> None:
 
     with pytest.raises(SignInRequiredError, match="nobody signed in"):
         browser.sign_in(show, 0.2)
-    assert [] == [one for one in threading.enumerate() if one.name == "tokenkit-sign-in-page"]
+    assert [] == [one for one in threading.enumerate() if one.name == "tokenkit-sign-in"]
     socket.create_server(("127.0.0.1", ports[0])).close()
 
 
@@ -215,7 +215,7 @@ def test_ctrl_c_leaves_nothing_behind(browser: BrowserSignIn) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         browser.sign_in(show)
-    assert [] == [one for one in threading.enumerate() if one.name == "tokenkit-sign-in-page"]
+    assert [] == [one for one in threading.enumerate() if one.name == "tokenkit-sign-in"]
 
 
 def test_no_error_shows_what_came_back(idp: LocalIdP, browser: BrowserSignIn) -> None:

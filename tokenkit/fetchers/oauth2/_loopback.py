@@ -60,9 +60,7 @@ class Loopback:
         self._server = _listening(port)
         self._server.state = state
         # In an empty poll the server looks whether it is to end; 50 ms is what close() may take.
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="tokenkit-sign-in-page", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.name = "tokenkit-sign-in"
         self._thread.start()
 
