@@ -3,16 +3,19 @@
 import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.steps import WatchedStorage, failing_storage
 
 from tokenkit import Token, TokenFetchPipeline, TokenManager
+from tokenkit._sources.grants import is_ended, take_out
+from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageError, StorageLockTimeoutError
 from tokenkit.fetchers import PasswordFetcher, RefreshTokenFetcher
-from tokenkit.storage import InMemoryTokenStorage
+from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing import FakeClock, LocalIdP
 
 Make = Callable[..., RefreshTokenFetcher]
@@ -186,6 +189,43 @@ def test_what_could_not_be_stored_is_told_once(make: Make, caplog: pytest.LogCap
     assert 1 == caplog.text.count("its next start may need a person to sign in")
 
 
+@pytest.mark.parametrize("storage", [None, InMemoryTokenStorage()])
+def test_a_refresh_token_that_ends_with_the_process_is_told_once(
+    make: Make, caplog: pytest.LogCaptureFixture, storage: TokenStorage | None
+) -> None:
+    """At the first replacement, with what to pass."""
+    with start(make(), storage) as manager:
+        manager.get_token()
+        manager.force_refresh(timeout=10)
+    assert 1 == caplog.text.count("pass a storage that outlives it")
+
+
+@pytest.mark.parametrize("storage", [None, InMemoryTokenStorage()])
+def test_nothing_is_told_where_nothing_can_be_lost(
+    make: Make, local_idp: LocalIdP, caplog: pytest.LogCaptureFixture, storage: TokenStorage | None
+) -> None:
+    """The server gives the same one again, or a full grant needs no person."""
+    client = {"token_url": local_idp.token_url, "client_id": "client", "client_secret": "secret"}
+    with start(PasswordFetcher(**client, username="alice", password="wonderland"), storage) as manager:
+        manager.get_token()
+        manager.force_refresh(timeout=10)
+    local_idp.rotate_refresh_tokens = False
+    for more in ({}, {"rotates": False}):
+        with start(make(**more), storage) as manager:
+            manager.get_token()
+            manager.force_refresh(timeout=10)
+    assert "pass a storage" not in caplog.text
+
+
+def test_a_storage_that_outlives_the_process_is_no_cause_to_warn(
+    make: Make, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A file is enough."""
+    with start(make(), FileTokenStorage(tmp_path)) as manager:
+        manager.force_refresh(timeout=10)
+    assert "pass a storage" not in caplog.text
+
+
 def test_an_entry_that_is_gone_throws_no_answer_away(make: Make) -> None:
     """An application that clears its cache while the server is asked: what comes is stored all the same."""
     storage, fetcher = InMemoryTokenStorage(), make()
@@ -318,3 +358,14 @@ def test_a_mark_is_kept_for_a_day(make: Make) -> None:
     assert mark.issued_at is not None
     assert mark.issued_at + timedelta(days=1) == mark.expires_at
     assert str(token.refresh_token) not in str(mark.to_dict())
+
+
+def test_forgetting_twice_leaves_the_mark(make: Make) -> None:
+    """Without a word to the server, and the second time there is nothing to take out."""
+    storage, fetcher = InMemoryTokenStorage(), make()
+    newest = run_once(fetcher, storage).refresh_token
+    key = fetcher.grant_key or ""
+    for _ in range(2):
+        take_out(storage, fetcher.cache_key, key, None, lambda _token: None, SystemClock().now())
+    assert storage.get(key) is None
+    assert is_ended(storage, key, newest)

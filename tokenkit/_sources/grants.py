@@ -13,12 +13,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final, final
 
 from tokenkit._secrecy.identity import digest_of
+from tokenkit._secrecy.identity import grant_key as first_key
 from tokenkit._sources.ledger import Ledger, ledger_of
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageLockTimeoutError, TokenKitError
+from tokenkit.storage.memory import InMemoryTokenStorage
 from tokenkit.tokens import Token
 
-__all__ = ["SharedGrant", "is_ended", "settle", "take_out"]
+__all__ = ["SharedGrant", "is_ended", "is_replaced", "settle", "take_out", "warn_of_loss"]
 
 logger = logging.getLogger("tokenkit.storage")
 
@@ -90,6 +92,10 @@ class SharedGrant:
         if spent is not None and spent.refresh_token is not None:
             self._ledger.memory.replaced(spent.refresh_token, token.refresh_token)
         self._ledger.current[self.key] = token.refresh_token
+        may_lose = isinstance(self._storage, InMemoryTokenStorage) and self._rotates
+        if may_lose and self.key not in self._ledger.told and is_replaced(self.key, spent, token):
+            self._ledger.told.add(self.key)
+            warn_of_loss(self._source)
         was_unsaved = self.key in self._ledger.unsaved
         self._ledger.unsaved[self.key] = _entry(token.refresh_token, token.issued_at, token.scope, token.extra)
         if settle(self._storage, self.key, self._ledger):
@@ -110,6 +116,25 @@ class SharedGrant:
             step_name=self._source,
             transient=True,
         )
+
+
+def is_replaced(key: str, spent: Token | None, token: Token) -> bool:
+    """Return whether *token* has another refresh token than *spent*, or than the given one whose grant is *key*."""
+    if token.refresh_token is None:
+        return False
+    if spent is None or spent.refresh_token is None:
+        return first_key(token.refresh_token) != key
+    return spent.refresh_token != token.refresh_token
+
+
+def warn_of_loss(source: str) -> None:
+    """Say that a new refresh token of *source* ends with this process, and what to pass against that."""
+    logger.warning(
+        "the new refresh token of %s is kept in memory alone, so that the next start of this program needs a person to"
+        " sign in: pass a storage that outlives it, such as FileTokenStorage, or, to a fetcher whose server never"
+        " replaces a refresh token, rotates=False",
+        source,
+    )
 
 
 def settle(storage: TokenStorage, key: str, ledger: Ledger) -> bool:

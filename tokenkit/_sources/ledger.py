@@ -23,6 +23,7 @@ class Ledger:
         self.memory = RefreshTokenMemory()
         self.current: dict[str, str] = {}  # by key: the refresh token that this process has spent or got last
         self.unsaved: dict[str, Token] = {}  # by key: what should be in the storage, and could not be written
+        self.told: set[str] = set()  # the keys whose loss at the end of this process was told
 
 
 _ledgers: weakref.WeakKeyDictionary[TokenStorage, Ledger] = weakref.WeakKeyDictionary()

@@ -15,7 +15,7 @@ from typing import Protocol, final
 
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._sources.calling import checked
-from tokenkit._sources.grants import settle, take_out
+from tokenkit._sources.grants import is_replaced, settle, take_out, warn_of_loss
 from tokenkit._sources.judging import is_newer, is_refused, lock_patience
 from tokenkit._sources.ledger import ledger_of
 from tokenkit._sources.sharing import Renewed, Report, SharedToken
@@ -74,6 +74,7 @@ class SharedSource:
         self._clock = clock
         self._announcer = announcer
         self._saved: Token | None = None  # what the storage is known to have had last; one reference, replaced whole
+        self._has_warned = False  # of a refresh token that no storage keeps
         self._fetch_takes_context = takes_context(provider.fetch_token)
         self._refresh_takes_context = takes_context(provider.refresh_token, 1)
 
@@ -99,7 +100,14 @@ class SharedSource:
 
     def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report) -> Renewed:
         if self._storage is None or attempt.skips_storage:
-            return Renewed(self._alone(attempt, known, tell), False)
+            # Asked before: the answer is not to be lost to a grant that cannot be read.
+            may_lose = self._storage is None and self._provider.rotates and not self._has_warned
+            grant = self._provider.grant_key if may_lose else None
+            token = self._alone(attempt, known, tell)
+            if grant is not None and is_replaced(grant, known, token):
+                self._has_warned = True
+                warn_of_loss(self._provider.service_name)
+            return Renewed(token, False)
 
         def ask(previous: Token | None) -> Token:
             attempt.inside_storage = False
