@@ -15,6 +15,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, final
 
 from tokenkit._guard import Guard
@@ -60,16 +61,15 @@ class Renewable(Protocol):
 
 
 class _Doorbell(queue.SimpleQueue[None]):
-    """The mailbox on which the thread naps; it is not empty while a young piece of work is under way.
+    """The mailbox on which the thread naps, and what young work is under way.
 
-    So a :class:`~tokenkit.testing.FakeClock` does not take the thread for idle before what it started has landed.
+    A :class:`~tokenkit.testing.FakeClock` does not take the thread for idle before that has landed. No method is
+    overridden: gevent's own, which takes the place of this base, calls them from within.
     """
 
     def __init__(self) -> None:
+        super().__init__()  # gevent's, which takes this class's place, is one of Python
         self.young: dict[object, float] = {}  # when each piece of work began; changed by the thread alone
-
-    def qsize(self) -> int:
-        return super().qsize() + len(self.young)
 
 
 @final
@@ -139,15 +139,23 @@ class RefreshThread:
 
     def _live(self) -> None:
         me = threading.current_thread()
-        while self._thread is me:
-            try:
-                nap = self._turn()
-                if nap is None and self._may_end(me):
-                    return
-                self._nap(0.0 if nap is None else nap)
-            except BaseException as error:  # whatever happens, nobody must lose the thread
-                logger.error("the refresh thread goes on after %s", type(error).__name__)
-                self._nap(1.0)
+        try:
+            while self._thread is me:
+                try:
+                    nap = self._turn()
+                    if nap is None and self._may_end(me):
+                        return
+                    self._nap(0.0 if nap is None else nap)
+                except BaseException as error:
+                    logger.error("the refresh thread goes on after %s", type(error).__name__)
+                    self._nap(1.0)
+        except BaseException as error:
+            logger.error("another refresh thread takes over after %s", type(error).__name__)
+        finally:
+            if self._thread is me:  # thrown out by what another thread threw in: nobody must lose the thread
+                self._thread = None
+                with suppress(Exception):  # the interpreter ends: then nobody needs it
+                    self.ensure()
 
     def _nap(self, seconds: float) -> None:
         self.clock.nap(self._doorbell, max(0.0, min(seconds, _LONGEST_NAP)))
@@ -289,16 +297,19 @@ class _Worker:
         threading.Thread(target=target, args=(self._live,), name="tokenkit-worker", daemon=True).start()
 
     def _live(self) -> None:
-        while True:
-            try:
-                self._work(*self.jobs.get(timeout=_LINGER))
-            except queue.Empty:
-                if self._idle.pop(self, self) is None:
-                    return  # else somebody has just taken it off that list, to give it work
-            except BaseException as error:
-                logger.error("a worker goes on after %s", type(error).__name__)
-            else:
-                continue
+        is_over = False
+        try:
+            while not is_over:
+                try:
+                    self._work(*self.jobs.get(timeout=_LINGER))
+                except queue.Empty:  # unless somebody has just taken it off that list, to give it work
+                    is_over = self._idle.pop(self, self) is None
+                except BaseException as error:
+                    logger.error("a worker goes on after %s", type(error).__name__)
+        finally:
+            if not is_over and self._idle.pop(self, self) is not None:  # thrown out with work on its way here
+                with suppress(Exception):
+                    self.start()
 
     def _work(self, run: Callable[[], object], done: Callable[[], object]) -> None:
         try:

@@ -119,7 +119,7 @@ def revoking(mint: Issuer, every: float) -> Iterator[Revoking]:
 
 
 def serve(manager: TokenManager, url: str, revoking: Revoking, *, stubborn: str | None = None) -> Counter[int]:
-    """Send 10,000 requests from 32 threads, and more until tokens were revoked twice; return their statuses.
+    """Send 3,000 requests from 32 threads, and more until tokens were revoked twice; return their statuses.
 
     A tenth as many go to *stubborn*, and are not counted.
     """
@@ -128,7 +128,7 @@ def serve(manager: TokenManager, url: str, revoking: Revoking, *, stubborn: str 
     def work() -> None:
         with connect(auth) as session:
             for number in itertools.count():
-                if number >= 313 and revoking.times >= 2:
+                if number >= 94 and revoking.times >= 2:
                     return
                 statuses.append(session.get(url).status_code)
                 if stubborn and number % 10 == 0:
@@ -150,13 +150,13 @@ def renewals_allowed(seconds: float, interval: float = 1.0, longest: float = 60.
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_ten_thousand_requests_survive_revocations() -> None:
+def test_thousands_of_requests_survive_revocations() -> None:
     """32 threads, a token revoked again and again: no failure, and a renewal for each revocation."""
     mint = Issuer()
-    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager, revoking(mint, 3.0) as revoked:
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager, revoking(mint, 2.0) as revoked:
         statuses = serve(manager, f"{api.url}/x", revoked)
     assert {200} == set(statuses)
-    assert statuses[200] >= 10_000
+    assert statuses[200] >= 3_000
     assert 2 <= revoked.times <= mint.given <= revoked.times + 1
 
 
@@ -171,9 +171,9 @@ def test_a_stubborn_resource_does_not_harm_another() -> None:
     with resource(mint) as api, managed(mint, RefreshPolicy(min_renewal_interval=1.0)) as manager:
         api.behave = lambda seen: Reply(401) if seen.path == "/stubborn" else api.protect(seen)
         began = clock.monotonic()
-        with revoking(mint, 3.0) as revoked:
+        with revoking(mint, 2.0) as revoked:
             statuses = serve(manager, f"{api.url}/x", revoked, stubborn=f"{api.url}/stubborn")
         seconds = clock.monotonic() - began
     assert {200} == set(statuses)
-    assert statuses[200] >= 10_000
+    assert statuses[200] >= 3_000
     assert 2 <= revoked.times <= mint.given <= 2 + revoked.times + renewals_allowed(seconds)

