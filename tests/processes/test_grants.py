@@ -33,7 +33,7 @@ Start = Callable[..., subprocess.CompletedProcess[str]]
 def start(local_idp: LocalIdP, tmp_path: Path) -> Start:
     """Start the program once, and wait for its end."""
     given = local_idp.issue(kind="refresh").access_token
-    local_idp.lifetime = 1.0  # an access token has expired by the next start, which has to renew
+    local_idp.lifetime = 0.2  # an access token has expired by the next start, which has to renew
     (tmp_path / "given").write_text(f"{given}\n")
     environment = {
         **os.environ,
