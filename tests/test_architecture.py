@@ -44,6 +44,7 @@ WAITS_OR_TALKS = {"threading", "socket", "ssl", "subprocess", "http", "queue", "
 THREADED = {"_guard", "_per_process", "clock"}  # of floor 1: each is about threads
 MOST_LINES = 300
 LONGER = {
+    "contracts": "what users implement, mostly docstrings",
     "_refresh_thread": "a heap, places and workers, of which each step is one thread's",
     "manager.manager": "the face that users read, mostly docstrings",
     "manager._engine": "the one class with a lock: its fields and all that touches them are read together",

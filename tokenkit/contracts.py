@@ -35,9 +35,12 @@ class FetchContext(Mapping[str, Token]):
         tokens: The tokens; copied.
         timeout: Seconds left for this fetch. None: no limit.
         clock: Of who asks; the system's unless a test says otherwise.
+        forced: Whether the user asked for this very fetch, by ``force_refresh()``: a source that keeps back what was
+            refused before tries it again.
+        max_retry_timeout: Seconds after which a refusal is worth another try; 60 unless the manager's policy differs.
     """
 
-    __slots__ = ("_clock", "_timeout", "_tokens")
+    __slots__ = ("_clock", "_timeout", "_tokens", "forced", "max_retry_timeout")
 
     def __init__(
         self,
@@ -45,10 +48,14 @@ class FetchContext(Mapping[str, Token]):
         *,
         timeout: float | None = None,
         clock: Clock = SystemClock(),  # noqa: B008  # it has no state
+        forced: bool = False,
+        max_retry_timeout: float = 60.0,
     ) -> None:
         self._tokens = dict(tokens)
         self._timeout = timeout
         self._clock = clock
+        self.forced = forced
+        self.max_retry_timeout = max_retry_timeout
 
     @property
     def timeout(self) -> float | None:

@@ -26,6 +26,7 @@ class Request:
 
     limit: float  # seconds that it may take from its start
     asks: bool = True  # False: it looks into the storage and never asks the source
+    forced: bool = False  # whether the user asked for it, back-off or not
     supersedes: bool = False  # whether another hung when it was made
     skips_lock: bool = False  # a hung predecessor of this process may hold the storage's lock for ever
     skips_storage: bool = False  # one of this process hangs inside the storage
@@ -42,6 +43,7 @@ class Run:
         "cut_short",
         "deadline",
         "error",
+        "forced",
         "generation",
         "hangs_at",
         "holds_lock",
@@ -68,6 +70,7 @@ class Run:
         self.background = background  # whether no caller leads it
         self.thread = threading.get_ident()
         self.asks = request.asks
+        self.forced = request.forced
         self.skips_lock = request.skips_lock
         self.skips_storage = request.skips_storage
         self.superseded = False  # written by the engine: another has taken its place
@@ -178,7 +181,7 @@ class Attempts:
         one = self.current
         return one is not None and one.run is not None and not one.is_mine
 
-    def request(self, now: float, limit: float) -> Attempt:
+    def request(self, now: float, limit: float, *, forced: bool = False) -> Attempt:
         """Make the next attempt; one that hangs is superseded by it.
 
         Raises:
@@ -194,6 +197,7 @@ class Attempts:
                 hung.run.superseded = True
         request = Request(
             limit,
+            forced=forced,
             supersedes=hung is not None,
             skips_lock=any(one.run is not None and one.run.holds_lock for one in self._abandoned),
             skips_storage=self._has_hung_storage(now),

@@ -120,7 +120,7 @@ class Schedule:
             if call.report_error and self.state.failure is not None:
                 raise self._own(self.state.failure, now)
             return None
-        return self.attempts.request(now, call.limit)
+        return self.attempts.request(now, call.limit, forced=call.skip_back_off)
 
     def _own(self, error: AuthenticationError, now: float) -> TokenKitError:
         # One instance raised in two threads would mix their tracebacks.
@@ -173,7 +173,7 @@ class Schedule:
         """Return the attempt that a caller who need not wait for it asks for in spite of the back-off, if any."""
         if self.stopped or not self.state.wanted or self._under_way(now) or self.attempts.are_exhausted(now):
             return self.attempts.current
-        return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"))
+        return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"), forced=True)
 
     def _is_due(self, now: float) -> bool:
         is_free = self._under_way(now) is None and not self.attempts.are_exhausted(now)

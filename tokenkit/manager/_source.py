@@ -36,6 +36,7 @@ class Renewing(Protocol):
 
     background: bool
     deadline: float
+    forced: bool
     skips_lock: bool
     skips_storage: bool
     # Written while it runs:
@@ -252,7 +253,8 @@ class SharedSource:
         if attempt.is_late(now):  # what it would spend, its successor has spent
             raise AuthenticationError(f"no time was left to ask {provider.service_name}", transient=True)
         left = attempt.deadline - now
-        context = FetchContext(timeout=left, clock=self._clock)
+        pause = self._policy.seconds("max_retry_timeout")
+        context = FetchContext(timeout=left, clock=self._clock, forced=attempt.forced, max_retry_timeout=pause)
         if previous is None:
             return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()
         if self._refresh_takes_context:

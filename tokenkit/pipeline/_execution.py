@@ -62,6 +62,7 @@ class Execution:
         clock: Judges expiry and the deadline.
         policy: Which cached token is still usable, and how long to wait for a step's lock.
         deadline: On the monotonic clock; no step is begun after it.
+        asked: What the caller wants; each step's context says so, too.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Execution:
         clock: Clock,
         policy: RefreshPolicy,
         deadline: float,
+        asked: FetchContext,
     ) -> None:
         self._steps = steps
         self._places = places
         self._clock = clock
         self._policy = policy
         self._deadline = deadline
+        self._asked = asked
         self._got: dict[str, Token] = {}
         self._read: dict[str, Token] = {}  # what the storage had last, good or not
         self._cached: set[str] = set()  # of those, the ones that this run did not fetch itself
@@ -176,7 +179,13 @@ class Execution:
         return self._fetched(step, previous)
 
     def _fetched(self, step: TokenFetcher, previous: Token | None) -> Token:
-        context = FetchContext(self._upstream(step), timeout=self._limit(step), clock=self._clock)
+        context = FetchContext(
+            self._upstream(step),
+            timeout=self._limit(step),
+            clock=self._clock,
+            forced=self._asked.forced,
+            max_retry_timeout=self._asked.max_retry_timeout,
+        )
         outer = sys.exc_info()[1]
         try:
             return as_token(step, previous, context, self._clock.now())

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import final
 
 from tokenkit._checks import seconds
+from tokenkit._secrecy.references import given
 from tokenkit._sources.grants import settle, take_out
 from tokenkit._sources.ledger import ledger_of
 from tokenkit.clock import Clock, SystemClock
@@ -33,7 +34,8 @@ class TokenFetchPipeline:
 
     Safe from any number of threads and, with a shared storage, from any number of processes and hosts: while one
     fetches a step the others wait for its lock and then read the result. It keeps no token itself, and has no back-off:
-    each :meth:`execute` asks a step that failed again. A manager above it waits longer after each failure.
+    each :meth:`execute` asks a step that failed again, but for a ``PasswordFetcher``, which keeps a refused password
+    back. A manager above it waits longer after each failure.
 
     Args:
         steps: Fetchers, each after those it depends on; the last one's token is the pipeline's.
@@ -124,7 +126,7 @@ class TokenFetchPipeline:
             ConfigurationError: *timeout* is no time limit, or the steps are wrong and were not checked before.
         """
         names = tuple(self._checked())
-        return self._execute(names if force_refresh else (), None, timeout)
+        return self._execute(names if force_refresh else (), None, timeout, FetchContext(forced=force_refresh))
 
     def renew(self, current: Token, from_step: str | None = None, timeout: float | timedelta | None = None) -> Token:
         """Return a token to replace *current*, the last step's token that was held.
@@ -139,8 +141,7 @@ class TokenFetchPipeline:
             ConfigurationError: As of :meth:`execute`.
             KeyError: There is no step *from_step*.
         """
-        last = tuple(self._checked())[-1]
-        return self._execute(self._with_dependents(from_step or last), current, timeout)
+        return self._execute(self._with_dependents(from_step), current, timeout, FetchContext())
 
     def invalidate_step(self, name: str) -> None:
         """Make the cached token of step *name*, and of all that depend on it, count as no good.
@@ -196,11 +197,13 @@ class TokenFetchPipeline:
         keys = keys_of(self._checked(), self._prefix)
         return [step.grant_key or keys[step.name] for step in self._steps]
 
-    def _execute(self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None) -> Token:
+    def _execute(
+        self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None, asked: FetchContext
+    ) -> Token:
         limit = math.inf if timeout is None else seconds("timeout", timeout, zero=True, infinite=True)
         deadline = self._clock.monotonic() + limit
-        places = StepStore(self._storage, keys_of(self._by_name, self._prefix), self._flights)
-        run = Execution(self._by_name, places, self._clock, self._policy, deadline)
+        places = StepStore(self._storage, keys_of(self._checked(), self._prefix), self._flights)
+        run = Execution(self._by_name, places, self._clock, self._policy, deadline, asked)
         last = self._steps[-1]
         for name in stale:
             run.distrust(name, current if name == last.name else None)
@@ -223,8 +226,9 @@ class TokenFetchPipeline:
             expired = replace(token, expires_at=min(issued, now))  # another host's clock may be ahead
             self._storage.replace(key, token, expired)
 
-    def _with_dependents(self, name: str) -> tuple[str, ...]:
+    def _with_dependents(self, name: str | None) -> tuple[str, ...]:
         by_name = self._checked()
+        name = tuple(by_name)[-1] if name is None else name
         if name not in by_name:
             raise KeyError(f"no step {name!r} among {', '.join(by_name)}")
         return with_dependents({name}, by_name)
@@ -276,10 +280,11 @@ class PipelineTokenProvider(TokenProvider):
         return f"{self.service_name}#{self.pipeline.cache_key}"
 
     def fetch_token(self, context: FetchContext | None = None) -> Token:
-        return self.pipeline.execute(timeout=_left(context))
+        return self.pipeline._execute((), None, _left(context), given(context))
 
     def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
-        return self.pipeline.renew(current, self._from_step, _left(context))
+        stale = self.pipeline._with_dependents(self._from_step)
+        return self.pipeline._execute(stale, current, _left(context), given(context))
 
     def revoke(self, token: Token | str | None = None) -> None:
         """Revoke what the steps have, as :meth:`TokenFetchPipeline.revoke`."""

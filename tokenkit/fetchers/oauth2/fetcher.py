@@ -170,8 +170,12 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
             ConfigurationError: A key cannot sign, or the extra ``[crypto]`` is not installed.
         """
         known = given(context)
+        return self._granted(lambda url: self._grant_params(url, known), known)
+
+    def _granted(self, params: Callable[[str], Mapping[str, Any]], context: FetchContext) -> Token:
+        """Ask with the full grant, of which *params* makes the parameters of one try."""
         try:
-            return self._ask(lambda url: {"grant_type": self.grant, **self._grant_params(url, known)}, known)
+            return self._ask(lambda url: {"grant_type": self.grant, **params(url)}, context)
         except TokenEndpointError as error:
             error.grant_type = self.grant
             raise
