@@ -114,6 +114,14 @@ class TokenFetcher(ABC):
         """What tells this fetcher's token from all others in a storage; the name, unless a subclass knows better."""
         return self.name
 
+    @property
+    def certificate(self) -> str | None:
+        """What tells the client certificate of this fetcher from the next one; None, the default: there is none.
+
+        A token may be bound to it (RFC 8705): when there is another one, a manager takes the token held for due.
+        """
+        return None
+
     @abstractmethod
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Ask the source for a new token.
@@ -171,6 +179,11 @@ class TokenProvider(ABC):
     def cache_key(self) -> str:
         """What tells this provider's token from all others in a storage; the service's name by default."""
         return self.service_name
+
+    @property
+    def certificate(self) -> str | None:
+        """What tells the client certificate, as of a fetcher, from the next one; None, the default: there is none."""
+        return None
 
     @abstractmethod
     def fetch_token(self, *context: Any, **named: Any) -> Token:  # so that type checkers let it be left out

@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from tokenkit._secrecy.files import at_home
+
 __all__ = [
     "Identified",
     "cache_key",
     "canonical",
+    "certificate_at",
     "digest_of",
     "escaped",
     "fingerprint_of",
@@ -67,10 +70,15 @@ def fingerprint_of(cert: str | tuple[str, ...] | None) -> str | None:
     if cert is None:
         return None
     path = cert if isinstance(cert, str) else cert[0]
+    return certificate_at(path) or path  # who asks with one that cannot be read will hear what is wrong
+
+
+def certificate_at(path: str) -> str | None:
+    """Return the fingerprint of the client certificate at *path*; None where it cannot be read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(at_home(path)).read_bytes()).hexdigest()
     except OSError:
-        return path  # who asks with it will hear what is wrong
+        return None
 
 
 def escaped(part: str) -> str:

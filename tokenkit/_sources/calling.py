@@ -43,6 +43,10 @@ class FetcherProvider(TokenProvider):
     def grant_key(self) -> str | None:
         return self._fetcher.grant_key
 
+    @property
+    def certificate(self) -> str | None:
+        return self._fetcher.certificate
+
     def fetch_token(self, context: FetchContext | None = None) -> Token:
         return as_token(self._fetcher, None, context, self._clock.now())
 

@@ -60,6 +60,11 @@ class ChainedTokenFetcher(TokenFetcher):
         """The keys of all: which of them gives the token is one answer in each place."""
         return "|".join(f"{len(one.cache_key)}:{one.cache_key}" for one in self.fetchers)
 
+    @property
+    def certificate(self) -> str | None:
+        """Those of all that have one."""
+        return "|".join(filter(None, (one.certificate for one in self.fetchers))) or None
+
     def __repr__(self) -> str:
         return f"<ChainedTokenFetcher {self.name!r} of {', '.join(one.name for one in self.fetchers)}>"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import requests
 from urllib3.util import Retry
 
+from tokenkit._secrecy.identity import certificate_at
 from tokenkit.fetchers._transport import Timeout, Transport
 
 __all__ = ["TransportOptions"]
@@ -22,7 +23,8 @@ class TransportOptions:
             however slowly the answer drips, and what the system takes to look up the host's name. A single number is
             a limit for each of the three. The context's ``timeout`` shortens them all and ends the retries.
         verify: As for requests: whether to check certificates, or a path of trusted ones.
-        cert: A client certificate, as for requests; None: none.
+        cert: A client certificate, as for requests; None: none. When the file has another one, the token held is due,
+            which the manager sees within its ``storage_poll`` (5 min).
         proxies: Proxies by scheme, as for requests, or a function that returns them, called at each try. None: those of
             the environment.
         session: A session of yours to use as it is, with its headers, its cookies and its ``auth``, where that sets
@@ -41,6 +43,11 @@ class TransportOptions:
     session: requests.Session | None = None
     retries: int | Retry | None = None
     allow_insecure: bool = False
+
+    @property
+    def certificate(self) -> str | None:
+        """The fingerprint of *cert* as it is now; None where there is none, or none that can be read."""
+        return None if self.cert is None else certificate_at(self.cert if isinstance(self.cert, str) else self.cert[0])
 
     def _new_transport(self) -> Transport:
         return Transport(

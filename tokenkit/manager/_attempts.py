@@ -48,6 +48,7 @@ class Run:
         "hangs_at",
         "holds_lock",
         "inside_storage",
+        "outdates",
         "reports",
         "skips_lock",
         "skips_storage",
@@ -78,6 +79,7 @@ class Run:
         self.inside_storage = False  # rather than with the source
         self.token: Token | None = None  # from when the source gave it, so before it is stored
         self.adopted = False
+        self.outdates = False  # a look has found that another token is wanted
         self.error: AuthenticationError | None = None
         self.cut_short = False  # by an interrupt, or the time limit, of the caller who led it: nobody else's failure
         self.reports: list[tuple[str, str, float]] = []  # for the listeners, once it has landed

@@ -261,6 +261,7 @@ class Engine:
     def _look(self, run: Run, known: Token | None, rejected: Token | None) -> None:
         run.token = self._source.look(known, rejected)
         run.adopted = True
+        run.outdates = run.token is None and self._source.has_new_certificate()
 
     def _settle(self, attempt: Attempt) -> None:
         """Land *attempt* if this thread ran it and it has not landed, however often an interrupt falls in."""

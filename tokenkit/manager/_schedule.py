@@ -210,6 +210,8 @@ class Schedule:
         run = attempt.run
         assert run is not None
         landed = run.token is not None and self._hold(run, run.token, now)
+        if run.outdates:
+            self.state.wanted = True
         outcome = attempt.judged(now)
         if outcome.failed:
             self.state.fail(outcome.error, now)

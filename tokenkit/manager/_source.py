@@ -75,6 +75,7 @@ class SharedSource:
         self._clock = clock
         self._announcer = announcer
         self._saved: Token | None = None  # what the storage is known to have had last; one reference, replaced whole
+        self._certificate: str | None = None  # the client's, when it asked last; one reference, replaced whole
         self._has_warned = False  # of a refresh token that no storage keeps
         self._fetch_takes_context = takes_context(provider.fetch_token)
         self._refresh_takes_context = takes_context(provider.refresh_token, 1)
@@ -89,7 +90,9 @@ class SharedSource:
         """
         outer = sys.exc_info()[1]  # of a caller who leads while handling an error of his own
         try:
+            certificate = self._provider.certificate  # before: one that comes meanwhile is another
             renewed = self._renew(attempt, known, rejected, lambda *report: attempt.reports.append(report))
+            self._certificate = certificate
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
             attempt.error = as_token_error(error, outer)
@@ -162,6 +165,11 @@ class SharedSource:
             return None
         self._saved = stored
         return stored
+
+    def has_new_certificate(self) -> bool:
+        """Whether the client has another certificate than when it asked last: the token is bound to that (RFC 8705)."""
+        held = self._certificate
+        return held is not None and self._provider.certificate not in (None, held)
 
     @property
     def has_unsaved(self) -> bool:

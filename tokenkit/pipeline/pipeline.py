@@ -126,7 +126,7 @@ class TokenFetchPipeline:
             ConfigurationError: *timeout* is no time limit, or the steps are wrong and were not checked before.
         """
         names = tuple(self._checked())
-        return self._execute(names if force_refresh else (), None, timeout, FetchContext(forced=force_refresh))
+        return self._execute(names if force_refresh else (), None, _asked(timeout, forced=force_refresh))
 
     def renew(self, current: Token, from_step: str | None = None, timeout: float | timedelta | None = None) -> Token:
         """Return a token to replace *current*, the last step's token that was held.
@@ -141,7 +141,7 @@ class TokenFetchPipeline:
             ConfigurationError: As of :meth:`execute`.
             KeyError: There is no step *from_step*.
         """
-        return self._execute(self._with_dependents(from_step), current, timeout, FetchContext())
+        return self._execute(self._with_dependents(from_step), current, _asked(timeout))
 
     def invalidate_step(self, name: str) -> None:
         """Make the cached token of step *name*, and of all that depend on it, count as no good.
@@ -197,11 +197,8 @@ class TokenFetchPipeline:
         keys = keys_of(self._checked(), self._prefix)
         return [step.grant_key or keys[step.name] for step in self._steps]
 
-    def _execute(
-        self, stale: Sequence[str], current: Token | None, timeout: float | timedelta | None, asked: FetchContext
-    ) -> Token:
-        limit = math.inf if timeout is None else seconds("timeout", timeout, zero=True, infinite=True)
-        deadline = self._clock.monotonic() + limit
+    def _execute(self, stale: Sequence[str], current: Token | None, asked: FetchContext) -> Token:
+        deadline = self._clock.monotonic() + (math.inf if asked.timeout is None else max(0.0, asked.timeout))
         places = StepStore(self._storage, keys_of(self._checked(), self._prefix), self._flights)
         run = Execution(self._by_name, places, self._clock, self._policy, deadline, asked)
         last = self._steps[-1]
@@ -279,12 +276,16 @@ class PipelineTokenProvider(TokenProvider):
         """The service's name and the pipeline's digest. No token of another pipeline, or of a step, has this key."""
         return f"{self.service_name}#{self.pipeline.cache_key}"
 
+    @property
+    def certificate(self) -> str | None:
+        """Those of all steps that have one."""
+        return "|".join(filter(None, (step.certificate for step in self.pipeline._steps))) or None
+
     def fetch_token(self, context: FetchContext | None = None) -> Token:
-        return self.pipeline._execute((), None, _left(context), given(context))
+        return self.pipeline._execute((), None, given(context))
 
     def refresh_token(self, current: Token, context: FetchContext | None = None) -> Token:
-        stale = self.pipeline._with_dependents(self._from_step)
-        return self.pipeline._execute(stale, current, _left(context), given(context))
+        return self.pipeline._execute(self.pipeline._with_dependents(self._from_step), current, given(context))
 
     def revoke(self, token: Token | str | None = None) -> None:
         """Revoke what the steps have, as :meth:`TokenFetchPipeline.revoke`."""
@@ -294,5 +295,6 @@ class PipelineTokenProvider(TokenProvider):
         self.pipeline.close()
 
 
-def _left(context: FetchContext | None) -> float | None:
-    return None if context is None or context.timeout is None else max(0.0, context.timeout)
+def _asked(timeout: float | timedelta | None, *, forced: bool = False) -> FetchContext:
+    limit = None if timeout is None else seconds("timeout", timeout, zero=True, infinite=True)
+    return FetchContext(timeout=limit, forced=forced)

@@ -175,6 +175,10 @@ class SignedInFetcher(TokenFetcher):
     def grant_key(self) -> str:
         return self.flow.grant_key
 
+    @property
+    def certificate(self) -> str | None:
+        return self.flow.certificate
+
     def sign_in(self, show: Show | None, timeout: float | timedelta, *, clock: Clock) -> Token:
         """Ask a person, as :meth:`SignInFlow.sign_in` does."""
         return self.flow.sign_in(show, timeout, clock=clock)
