@@ -233,6 +233,11 @@ class TokenStorage(ABC):
         """
         return None
 
+    @property
+    def outlives_process(self) -> bool:
+        """Whether what is kept is there for the next start of the program; True, unless a storage knows better."""
+        return True
+
     @abstractmethod
     def get(self, key: str) -> Token | None:
         """Return the token under *key*, expired or not; None if there is none, or nothing that can be read."""

@@ -17,7 +17,6 @@ from tokenkit._secrecy.identity import grant_key as first_key
 from tokenkit._sources.ledger import Ledger, ledger_of
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageLockTimeoutError, TokenKitError
-from tokenkit.storage.memory import InMemoryTokenStorage
 from tokenkit.tokens import Token
 
 __all__ = ["SharedGrant", "is_ended", "is_replaced", "settle", "take_out", "warn_of_loss"]
@@ -92,7 +91,7 @@ class SharedGrant:
         if spent is not None and spent.refresh_token is not None:
             self._ledger.memory.replaced(spent.refresh_token, token.refresh_token)
         self._ledger.current[self.key] = token.refresh_token
-        may_lose = isinstance(self._storage, InMemoryTokenStorage) and self._rotates
+        may_lose = self._rotates and not self._storage.outlives_process
         if may_lose and self.key not in self._ledger.told and is_replaced(self.key, spent, token):
             self._ledger.told.add(self.key)
             warn_of_loss(self._source)

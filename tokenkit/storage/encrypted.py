@@ -107,6 +107,10 @@ class EncryptedTokenStorage(TokenStorage):
     def lock_lease(self) -> float | None:
         return self._inner.lock_lease
 
+    @property
+    def outlives_process(self) -> bool:
+        return self._inner.outlives_process
+
     def close(self) -> None:
         self._inner.close()
 

@@ -40,6 +40,10 @@ class InMemoryTokenStorage(TokenStorage):
     def __reduce__(self) -> tuple[Any, ...]:
         return InMemoryTokenStorage, ()
 
+    @property
+    def outlives_process(self) -> bool:
+        return False
+
     def get(self, key: str) -> Token | None:
         with self._guard.get():
             return self._entries.get(key)
