@@ -20,9 +20,9 @@ def _token(lifetime: float, age: float = 0.0, **fields: Any) -> Token:
     return Token("t0ken", issued_at=issued, expires_at=issued + timedelta(seconds=lifetime), **fields)
 
 
-@pytest.mark.parametrize(("draw", "due_in"), [(0.0, 0.9 * HOUR), (0.5, 0.85 * HOUR), (1.0, 0.8 * HOUR)])
+@pytest.mark.parametrize(("draw", "due_in"), [(0.0, 0.8 * HOUR), (0.5, 0.75 * HOUR), (1.0, 0.7 * HOUR)])
 def test_due_moment_is_drawn(draw: float, due_in: float) -> None:
-    """A token is due at 0.9 of its lifetime, less up to a tenth of it by chance."""
+    """A token is due at 0.8 of its lifetime, less up to a tenth of it by chance."""
     window = RefreshPolicy().window(_token(HOUR), NOW, draw=lambda: draw)
     assert pytest.approx(due_in) == window.due_in
     assert pytest.approx(HOUR - 10) == window.usable_for
@@ -80,10 +80,10 @@ def test_windows_are_in_order(
 
 def test_a_token_that_was_issued_long_ago() -> None:
     """What counts is the whole lifetime, not the rest that is left when a token is found in a storage."""
-    window = RefreshPolicy(jitter=0).window(_token(HOUR, age=3000), NOW)
+    window = RefreshPolicy(jitter=0).window(_token(HOUR, age=2640), NOW)
     assert pytest.approx(240) == window.due_in
-    assert pytest.approx(590) == window.usable_for
-    late = RefreshPolicy(jitter=0).window(_token(HOUR, age=3300), NOW)
+    assert pytest.approx(950) == window.usable_for
+    late = RefreshPolicy(jitter=0).window(_token(HOUR, age=3000), NOW)
     assert late.due_in < 0 < late.usable_for
 
 
@@ -100,7 +100,7 @@ def test_unknown_issue(left: float) -> None:
     token = Token("t0ken", expires_at=NOW + timedelta(seconds=left))
     window = RefreshPolicy(jitter=0).window(token, NOW)
     assert (left > 0) == (window.due_in > 0) == (window.usable_for > 0) == RefreshPolicy().is_usable(token, NOW)
-    assert left < 0 or pytest.approx(0.9 * HOUR) == window.due_in
+    assert left < 0 or pytest.approx(0.8 * HOUR) == window.due_in
 
 
 def test_a_token_from_the_future() -> None:
@@ -133,17 +133,17 @@ def test_refresh_in_past_the_expiry() -> None:
 def test_refresh_in_that_says_nothing(asked: Any) -> None:
     """A refresh_in that is no positive number is passed over."""
     token = _token(HOUR, extra={"refresh_in": asked})
-    assert pytest.approx(0.9 * HOUR) == RefreshPolicy().window(token, NOW, draw=lambda: 0.0).due_in
+    assert pytest.approx(0.8 * HOUR) == RefreshPolicy().window(token, NOW, draw=lambda: 0.0).due_in
 
 
 def test_a_source_with_a_cache_of_its_own() -> None:
     """Where the source's newest token would be due at once, what is left of its life counts as the whole."""
     policy, old = RefreshPolicy(jitter=0), _token(HOUR, age=3500)
     assert policy.window(old, NOW).due_in < 0
-    assert pytest.approx((90, 95)) == policy.window(old, NOW, just_fetched=True)
+    assert pytest.approx((80, 95)) == policy.window(old, NOW, just_fetched=True)
     hasty = _token(HOUR, age=60, extra={"refresh_in": 30})
-    assert pytest.approx(0.9 * 3540) == policy.window(hasty, NOW, just_fetched=True).due_in
-    assert pytest.approx(0.9 * HOUR) == policy.window(_token(HOUR), NOW, just_fetched=True).due_in
+    assert pytest.approx(0.8 * 3540) == policy.window(hasty, NOW, just_fetched=True).due_in
+    assert pytest.approx(0.8 * HOUR) == policy.window(_token(HOUR), NOW, just_fetched=True).due_in
 
 
 @pytest.mark.parametrize("left", [0.5, 0, -60])
@@ -157,9 +157,9 @@ def test_a_source_of_dead_tokens(left: float) -> None:
 def test_a_fleet_spreads_out() -> None:
     """A thousand managers that got their hour's token at once renew it evenly over a tenth of the hour."""
     due = sorted(RefreshPolicy().window(_token(HOUR), NOW).due_in for _ in range(1000))
-    assert 0.8 * HOUR <= due[0] < 0.81 * HOUR
-    assert 0.89 * HOUR < due[-1] <= 0.9 * HOUR
-    tenths = [sum(0.8 * HOUR + 36 * i <= one < 0.8 * HOUR + 36 * (i + 1) for one in due) for i in range(10)]
+    assert 0.7 * HOUR <= due[0] < 0.71 * HOUR
+    assert 0.79 * HOUR < due[-1] <= 0.8 * HOUR
+    tenths = [sum(0.7 * HOUR + 36 * i <= one < 0.7 * HOUR + 36 * (i + 1) for one in due) for i in range(10)]
     assert all(40 < count < 180 for count in tenths), tenths  # 100 each; beyond six standard deviations
 
 
@@ -178,8 +178,25 @@ def test_back_off_after_years_of_failures(failures: int) -> None:
 @pytest.mark.parametrize("error", [None, TransportError("down"), NoConnection(), ValueError("a bug")])
 @pytest.mark.parametrize("draw", [0.0, 0.25, 1.0])
 def test_full_jitter(error: Exception | None, draw: float) -> None:
-    """The back-off is drawn from nothing to its whole, for whatever is not a permanent refusal."""
-    assert 60 * draw == RefreshPolicy().retry_delay(99, error, draw=lambda: draw)
+    """The back-off is drawn from a tenth to its whole, for whatever is not a permanent refusal."""
+    assert 60 * max(draw, 0.1) == RefreshPolicy().retry_delay(99, error, draw=lambda: draw)
+
+
+@pytest.mark.parametrize(
+    ("usable_for", "longest"),
+    [(0, 60), (20, 10), (100, 50), (500, 60), (1200, 120), (86400, 300)],
+)
+def test_the_longest_pause_beside_a_good_token(usable_for: float, longest: float) -> None:
+    """A tenth of what is left, if that is more than max_retry_timeout, at most 5 minutes and half of what is left."""
+    policy = RefreshPolicy()
+    assert longest == policy.retry_delay(99, None, draw=lambda: 1.0, usable_for=usable_for)
+    assert longest == policy.retry_delay(1, AuthenticationError("no"), draw=lambda: 0.0, usable_for=usable_for)
+
+
+def test_an_endpoint_cannot_ask_for_more_than_half_of_what_is_left() -> None:
+    """What Retry-After says would else be an outage of its own."""
+    error = TransportError("busy", retry_after=250)
+    assert (250, 50) == tuple(RefreshPolicy().retry_delay(1, error, usable_for=left) for left in (3600, 100))
 
 
 def test_drawn_back_offs_differ() -> None:

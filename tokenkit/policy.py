@@ -17,7 +17,8 @@ from tokenkit.tokens import Token
 __all__ = ["RefreshPolicy", "Window"]
 
 _MARGIN_SHARE = 1 / 20  # of the lifetime: so that a margin made for hours leaves a 5-second token usable
-_LONGEST_RETRY_AFTER = 3600.0  # seconds: what an endpoint may ask for
+_LONGEST_PAUSE = 300.0  # seconds: what an endpoint may ask for, and what a pause beside a good token grows to
+_LEAST_SHARE = 1 / 10  # of a pause: what chance leaves of it at least
 _LEAST_DUE_WINDOW = 1.0  # seconds between due and expired, or that share of the lifetime, if it is less
 _draw = random.SystemRandom().random  # uWSGI would fork the state of random.random into every worker, unnoticed
 
@@ -43,6 +44,8 @@ class RefreshPolicy:
         expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime. 0: it is
             sent until it expires.
         initial_safety_margin: A token found in the storage at the start with less left is due. None or 0: as any other.
+        retry_safety_margin: A token found in the storage, at any time, is due when it has less left. None or 0: as any
+            other.
         initial_retry_timeout: The back-off after a first failure; more than 0.
         max_retry_timeout: The longest back-off; also that after a permanent refusal.
         retry_timeout_exponent: What each further failure multiplies the back-off by. 1: it does not grow.
@@ -55,15 +58,17 @@ class RefreshPolicy:
         min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal. 0: each
             rejection may cost one.
         max_retries: How often a receiver lets one request try again. 0: never.
+        idle_after: After so long without a call nothing is renewed ahead, until there is one. None: it never is idle.
 
     Raises:
         ConfigurationError: A value is not a finite number, or outside its range.
     """
 
-    lifetime_safe_fraction: float = 0.9
+    lifetime_safe_fraction: float = 0.8
     jitter: float = 0.1
     expiry_margin: float | timedelta = 10.0
     initial_safety_margin: float | timedelta | None = None
+    retry_safety_margin: float | timedelta | None = None
     initial_retry_timeout: float | timedelta = 1.0
     max_retry_timeout: float | timedelta = 60.0
     retry_timeout_exponent: float = 1.5
@@ -72,11 +77,12 @@ class RefreshPolicy:
     storage_poll: float | timedelta = 300.0
     min_renewal_interval: float | timedelta = 1.0
     max_retries: int = 2
+    idle_after: float | timedelta | None = None
 
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if value is None and one.name == "initial_safety_margin":
+            if value is None and one.name in _OPTIONAL:
                 continue
             object.__setattr__(self, one.name, _checked(one.name, value))
         if self.seconds("max_retry_timeout") < self.seconds("initial_retry_timeout"):
@@ -137,19 +143,35 @@ class RefreshPolicy:
             return True
         return left > self._margin(self._lifetime(token, left))
 
-    def retry_delay(self, failures: int, error: BaseException | None, draw: Callable[[], float] = _draw) -> float:
+    def retry_delay(
+        self,
+        failures: int,
+        error: BaseException | None,
+        draw: Callable[[], float] = _draw,
+        *,
+        usable_for: float = 0.0,
+    ) -> float:
         """Return how many seconds to wait after the *failures*-th failure in a row, whose cause was *error*.
 
-        The back-off grows by ``retry_timeout_exponent`` and has full jitter, so that a fleet does not return at
-        once; ``retry_after`` raises it. A permanent refusal waits the longest from the start: to ask again soon
-        with the same wrong secret gets clients blocked.
+        The back-off grows by ``retry_timeout_exponent`` and has full jitter, down to a tenth, so that a fleet does not
+        return at once; ``retry_after`` raises it, up to 5 minutes. A permanent refusal waits the longest from the
+        start: to ask again soon with the same wrong secret gets clients blocked. While a token is good for long, the
+        pauses may grow beyond ``max_retry_timeout``, to a tenth of what is left and 5 minutes, and an outage is no
+        siege; none is longer than half of what is left.
 
         Args:
             failures: 1 or more.
             error: What went wrong; None counts as transient.
             draw: Gives the random share of the back-off, from 0 to 1.
+            usable_for: Seconds for which a token that is held may still be sent. 0: there is none.
         """
         longest = self.seconds("max_retry_timeout")
+        if usable_for <= 0:
+            return self._pause(failures, error, longest, draw)
+        longest = max(longest, min(usable_for / 10, _LONGEST_PAUSE))
+        return min(self._pause(failures, error, longest, draw), usable_for / 2)
+
+    def _pause(self, failures: int, error: BaseException | None, longest: float, draw: Callable[[], float]) -> float:
         asked = _asked_delay(error)
         if isinstance(error, AuthenticationError) and not error.transient:
             return max(longest, asked)
@@ -157,7 +179,7 @@ class RefreshPolicy:
             delay = min(longest, self.seconds("initial_retry_timeout") * self.retry_timeout_exponent ** (failures - 1))
         except OverflowError:
             delay = longest
-        return max(delay * draw(), asked)
+        return max(delay * max(draw(), _LEAST_SHARE), asked)
 
     def _margin(self, lifetime: float) -> float:
         return min(self.seconds("expiry_margin"), lifetime * _MARGIN_SHARE)
@@ -180,10 +202,12 @@ class RefreshPolicy:
 def _asked_delay(error: BaseException | None) -> float:
     # A user's source may say anything here; to stay away for ever would be a token lost to a slip.
     seconds = positive_seconds(error.retry_after) if isinstance(error, AuthenticationError) else None
-    return min(seconds or 0.0, _LONGEST_RETRY_AFTER)
+    return min(seconds or 0.0, _LONGEST_PAUSE)
 
 
+_OPTIONAL = {"initial_safety_margin", "retry_safety_margin", "idle_after"}
 _POSITIVE = {
+    "idle_after",
     "initial_retry_timeout",
     "max_retry_timeout",
     "refresh_request_timeout",

@@ -52,9 +52,9 @@ def test_the_source_runs_on_the_managers_daemon_thread(harness: Harness) -> None
 
 
 def test_a_token_is_due_at_its_safe_fraction(harness: Harness) -> None:
-    """The thread renews at nine tenths of the lifetime, with no caller around, and not before."""
+    """The thread renews at eight tenths of the lifetime, with no caller around, and not before."""
     harness.manager.get_token()
-    harness.advance(0.9 * HOUR - 0.001)
+    harness.advance(0.8 * HOUR - 0.001)
     assert 1 == harness.source.fetches
     harness.advance(0.001)
     assert (2, "token-2") == (harness.source.fetches, harness.manager.current.access_token)
@@ -131,9 +131,9 @@ def test_margins_scale_with_the_lifetime(make_harness: Callable[..., Harness], l
 
 
 def test_a_five_second_token_is_reused(make_harness: Callable[..., Harness]) -> None:
-    """Calls in its first four seconds share one fetch."""
+    """Calls in its first three seconds share one fetch."""
     harness = make_harness(lifetime=5)
-    for _ in range(40):
+    for _ in range(30):
         harness.manager.get_token()
         harness.advance(0.1)
     assert 1 == harness.source.fetches
@@ -269,7 +269,7 @@ def test_a_step_of_the_wall_clock_changes_nothing(harness: Harness, step: float)
     harness.manager.get_token()
     harness.parked()
     harness.clock.step_wall(step)
-    harness.advance(0.9 * HOUR - 1)
+    harness.advance(0.8 * HOUR - 1)
     assert (1, "token-1") == (harness.source.fetches, harness.manager.get_token().access_token)
     harness.advance(1)
     assert 2 == harness.source.fetches

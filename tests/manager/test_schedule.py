@@ -277,7 +277,7 @@ def test_nothing_is_begun_ahead_of_its_time(desk: Desk) -> None:
     assert schedule.begin(desk.now, True) is None
     desk.hold()
     schedule.state.poll_at = math.inf
-    desk.clock.advance(899)
+    desk.clock.advance(799)
     assert schedule.begin(desk.now, True) is None
     desk.clock.advance(1)
     attempt = schedule.begin(desk.now, True)
@@ -297,10 +297,10 @@ def test_the_thread_asks_again_when_there_is_something_to_do(desk: Desk) -> None
     assert (landed + 300, None) == desk.schedule.plan(desk.now)
     desk.clock.advance(700)
     assert not desk.schedule.begin(desk.now, True).request.asks
-    assert (landed + 900, None) == desk.schedule.plan(desk.now)
-    desk.clock.advance(200)
+    assert (landed + 800, None) == desk.schedule.plan(desk.now)
+    desk.clock.advance(100)
     desk.back_off()
-    assert (landed + 900 + PAUSE, None) == desk.schedule.plan(desk.now)
+    assert (landed + 800 + PAUSE, None) == desk.schedule.plan(desk.now)
 
 
 def test_what_a_caller_waits_for_is_begun_at_once(desk: Desk) -> None:

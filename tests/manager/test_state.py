@@ -43,14 +43,14 @@ def held() -> Held:
 def test_nothing_at_first(held: Held) -> None:
     """There is no token, one is wanted, and nobody asks the thread to fetch it."""
     assert (None, True) == (held.state.usable(held.now), held.state.is_wanted(held.now))
-    assert (float("inf"), float("inf")) == (held.state.renew_at(), held.state.poll_at)
+    assert (float("inf"), float("inf")) == (held.state.renew_at(held.now), held.state.poll_at)
 
 
 def test_deadlines_count_from_the_landing(held: Held) -> None:
-    """Due at nine tenths of the lifetime, expired ten seconds before its end, on the monotonic clock."""
+    """Due at eight tenths of the lifetime, expired ten seconds before its end, on the monotonic clock."""
     held.publish()
     snapshot = held.state.snapshot
-    assert (0.9 * HOUR, HOUR - 10) == pytest.approx((snapshot.due_at - held.now, snapshot.expired_at - held.now))
+    assert (0.8 * HOUR, HOUR - 10) == pytest.approx((snapshot.due_at - held.now, snapshot.expired_at - held.now))
     assert (snapshot, None) == (held.state.usable(held.now), held.state.usable(snapshot.expired_at))
 
 
@@ -61,7 +61,7 @@ def test_jitter_draws_the_moment_forward() -> None:
         held = Held(RefreshPolicy())
         held.publish()
         due.add(held.state.snapshot.due_at - held.now)
-    assert (50, True) == (len(due), all(0.8 * HOUR <= one <= 0.9 * HOUR for one in due))
+    assert (50, True) == (len(due), all(0.7 * HOUR <= one <= 0.8 * HOUR for one in due))
 
 
 @pytest.mark.parametrize("lifetime", [0.001, 0.5, 1, 10, 100, HOUR])
@@ -80,10 +80,10 @@ def test_failures_back_off_and_a_token_forgives(held: Held) -> None:
     held.publish()
     held.state.fail(down(retry_after=7), held.now)
     held.state.wanted = True
-    assert (7, True) == (held.state.renew_at() - held.now, held.state.usable(held.now) is not None)
+    assert (7, True) == (held.state.renew_at(held.now) - held.now, held.state.usable(held.now) is not None)
     held.publish("another")
     assert (None, False) == (held.state.failure, held.state.wanted)
-    assert held.state.renew_at() == held.state.snapshot.due_at
+    assert held.state.renew_at(held.now) == held.state.snapshot.due_at
 
 
 def test_a_failure_without_an_error_backs_off_too(held: Held) -> None:
@@ -95,9 +95,9 @@ def test_a_failure_without_an_error_backs_off_too(held: Held) -> None:
 def test_a_permanent_refusal_delays_the_due_token(held: Held) -> None:
     """The thread comes back when the back-off is over, not when the token is due."""
     held.publish()
-    held.clock.advance(0.9 * HOUR)
+    held.clock.advance(0.8 * HOUR)
     held.state.fail(TokenEndpointError("no"), held.now)
-    assert 60 == held.state.renew_at() - held.now
+    assert pytest.approx(71) == held.state.renew_at(held.now) - held.now  # a tenth of what is left
 
 
 @pytest.mark.parametrize(("age", "better"), [(-1, True), (0, False), (1, False)])
@@ -147,11 +147,43 @@ def test_strikes_double_the_interval(held: Held) -> None:
 
 def test_a_token_found_at_the_start_may_count_as_due() -> None:
     """One with less than initial_safety_margin left is due at once, the first one only."""
-    held = Held(RefreshPolicy(jitter=0, initial_safety_margin=600))
-    held.publish(adopted=True, age=HOUR - 599)
+    held = Held(RefreshPolicy(jitter=0, initial_safety_margin=1200))
+    held.publish(adopted=True, age=0.7 * HOUR)
     assert held.state.snapshot.due_at <= held.now
-    held.publish(adopted=True, age=HOUR - 599)
+    held.publish(adopted=True, age=0.7 * HOUR)
     assert held.state.snapshot.due_at > held.now
+
+
+def test_a_token_found_later_is_due_so_long_before_its_end() -> None:
+    """By retry_safety_margin, whichever it is; one that the source gave is not."""
+    held = Held(RefreshPolicy(jitter=0, retry_safety_margin=1200))
+    held.publish("first")
+    assert pytest.approx(0.8 * HOUR) == held.state.snapshot.due_at - held.now
+    held.publish("second", adopted=True)
+    assert pytest.approx(HOUR - 1200) == held.state.snapshot.due_at - held.now
+
+
+def test_pauses_beside_a_good_token_grow_with_what_is_left(held: Held) -> None:
+    """To a tenth of that; who then finds no token any more waits for the ordinary one."""
+    held.publish(lifetime=24 * HOUR)
+    held.clock.advance(0.8 * 24 * HOUR)
+    for _ in range(30):
+        held.state.fail(TokenEndpointError("no"), held.now)
+    assert 300 == held.state.renew_at(held.now) - held.now
+    held.state.wanted = True
+    assert 60 == held.state.renew_at(held.now) - held.now
+
+
+def test_nothing_is_renewed_for_whom_nobody_asks() -> None:
+    """After idle_after seconds without a call; the next one counts."""
+    held = Held(RefreshPolicy(jitter=0, idle_after=600))
+    held.publish()
+    held.clock.advance(599)
+    assert held.state.snapshot.due_at == held.state.renew_at(held.now)
+    held.clock.advance(1)
+    assert float("inf") == held.state.renew_at(held.now)
+    held.state.used_at = held.now
+    assert held.state.snapshot.due_at == held.state.renew_at(held.now)
 
 
 @pytest.mark.parametrize(("poll", "expected"), [(300, 300), (0, float("inf"))])

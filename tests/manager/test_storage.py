@@ -213,12 +213,12 @@ def test_a_due_token_in_the_storage_is_used_and_renewed(shared: Harness, storage
     assert "token-1" == shared.manager.get_token().access_token
 
 
-@pytest.mark.parametrize(("age", "fetches"), [(2999, 0), (3001, 1)])
+@pytest.mark.parametrize(("age", "fetches"), [(2399, 0), (2401, 1)])
 def test_a_start_with_a_safety_margin(
     make_harness: Callable[..., Harness], storage: InMemoryTokenStorage, age: float, fetches: int
 ) -> None:
     """A token found at the start that is closer to its expiry than initial_safety_margin counts as due."""
-    harness = make_harness(storage=storage, policy=RefreshPolicy(jitter=0, initial_safety_margin=600))
+    harness = make_harness(storage=storage, policy=RefreshPolicy(jitter=0, initial_safety_margin=1200))
     storage.set(KEY, harness.source.token(7))
     harness.clock.advance(age)
     gate = harness.source.hang()
@@ -248,7 +248,7 @@ def test_looking_can_be_switched_off(make_harness: Callable[..., Harness], stora
     harness.manager.get_token()
     harness.advance(10)
     storage.set(KEY, not_ours(harness.source.token()))
-    harness.live(3000)
+    harness.live(2800)
     assert "token-1" == harness.manager.get_token().access_token
 
 

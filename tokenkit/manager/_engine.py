@@ -95,7 +95,7 @@ class Engine:
         offers = False
         try:
             with self._lock:
-                now = self._clock.monotonic()
+                now = self.state.used_at = self._clock.monotonic()
                 snapshot = self.state.usable(now)
                 after = self.state.generations if options.renew_required else -1
                 missing = "renew_required" if snapshot else "expired" if self.state.snapshot else "absent"

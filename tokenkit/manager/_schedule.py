@@ -177,21 +177,22 @@ class Schedule:
 
     def _is_due(self, now: float) -> bool:
         is_free = self._under_way(now) is None and not self.attempts.are_exhausted(now)
-        return is_free and now >= self.state.renew_at()
+        return is_free and now >= self.state.renew_at(now)
 
     def _should_look(self, now: float) -> bool:
-        return now >= self.state.poll_at and self.attempts.look is None  # one that is stuck in the storage is enough
+        is_free = self.attempts.look is None  # one that is stuck in the storage is enough
+        return is_free and now >= self.state.poll_at and not self.state.is_idle(now)
 
     def look_soon(self, now: float) -> None:
         """Note that a refresh token waits to be stored, which a look does."""
         self.state.poll_at = min(self.state.poll_at, now + _LOOK_AGAIN)
 
     def _next_look(self, now: float) -> float:
-        return self.state.poll_at if self.state.poll_at > now else math.inf
+        return self.state.poll_at if self.state.poll_at > now and not self.state.is_idle(now) else math.inf
 
     def next_change(self, now: float) -> float:
         """Return the moment at which the thread should ask again, unless it is told before."""
-        attempt, wake_at = self.attempts.current, self.state.renew_at()
+        attempt, wake_at = self.attempts.current, self.state.renew_at(now)
         if attempt is not None and attempt.unclaimed:
             wake_at = attempt.pick_up_by
         elif attempt is not None:  # it may be superseded, where a renewal is still due by then

@@ -6,6 +6,7 @@ Rules without a lock or a thread of their own; all of it is guarded by the lock 
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import final
 
 from tokenkit._sources.judging import is_newer
@@ -86,9 +87,11 @@ class TokenState:
         self.generations = 0  # how many tokens have landed
         self.wanted = False  # whether a renewal was requested and none has landed since
         self.failure: AuthenticationError | None = None  # why the last attempt failed, if it did
-        self._not_before = -math.inf  # a floor under the rate of renewals that nobody waits for
-        self.retry_at = -math.inf  # no attempt of our own accord before
+        self._not_before = -math.inf  # no renewal that nobody waits for before
+        self.retry_at = -math.inf  # nor one that a caller waits for
         self.poll_at = math.inf  # when to look into the storage
+        self.used_at = clock.monotonic()  # the last call; written by any thread, as one reference
+        self._idle_after = math.inf if policy.idle_after is None else policy.seconds("idle_after")
 
     @property
     def is_throttling(self) -> bool:
@@ -104,13 +107,17 @@ class TokenState:
         """Return whether there is no usable token or a renewal was requested. Needs no lock: a hint."""
         return self.wanted or self.usable(now) is None
 
-    def renew_at(self) -> float:
+    def is_idle(self, now: float) -> bool:
+        """Return whether nobody has asked for so long that nothing is renewed ahead any more."""
+        return now - self.used_at >= self._idle_after
+
+    def renew_at(self, now: float) -> float:
         """Return when a renewal should begin, whether or not a caller waits for it."""
         if self.wanted:
             return self.retry_at
-        if self.snapshot is None:
+        if self.snapshot is None or self.is_idle(now):
             return math.inf
-        return max(self.snapshot.due_at, self.retry_at, self._not_before)
+        return max(self.snapshot.due_at, self._not_before)
 
     def see_wall(self, now: float) -> None:
         """Make the token due when it expires by the wall clock: a restored machine's other clock stood still.
@@ -134,10 +141,9 @@ class TokenState:
         """Hold *token* from *now* on. May be repeated, should an interrupt fall in: the generation is counted last."""
         wall = self._clock.now()
         due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
-        if adopted and not self.generations and token.is_expired(wall, self._policy.seconds("initial_safety_margin")):
-            due_in = min(due_in, 0.0)
-        if not adopted:
-            self._not_before = now + self._policy.seconds("min_renewal_interval")
+        if adopted:
+            due_in = min(due_in, self._found_due_in(token, wall))
+        self._not_before = -math.inf if adopted else now + self._policy.seconds("min_renewal_interval")
         self.known = token
         self.snapshot = Snapshot(
             token,
@@ -153,6 +159,15 @@ class TokenState:
         self.poll_at = now + (self._policy.seconds("storage_poll") or math.inf)
         self.generations += 1
 
+    def _found_due_in(self, token: Token, wall: datetime) -> float:
+        """Return when a token from the storage is due at the latest, as its margins say."""
+        left = token.expires_in(wall)
+        if left is None:
+            return math.inf
+        if not self.generations and left <= self._policy.seconds("initial_safety_margin"):
+            return 0.0
+        return left - self._policy.seconds("retry_safety_margin")
+
     def improve(self, token: Token, now: float, *, adopted: bool) -> bool:
         """Hold *token*, which comes late or from the storage, if it is better than what is held; return whether."""
         if self.rejected is not None and token.access_token == self.rejected.access_token:
@@ -167,6 +182,10 @@ class TokenState:
         self._failures += 1
         self.failure = None if error is None else error.with_traceback(None)  # whose frames hold the source's variables
         self.retry_at = now + self._policy.retry_delay(self._failures, error)
+        held = self.usable(now)
+        self._not_before = self.retry_at
+        if held is not None:
+            self._not_before = now + self._policy.retry_delay(self._failures, error, usable_for=held.expired_at - now)
 
     def give_up(self, rejected: Token | None, now: float, *, counted: bool, trusted: bool = False) -> bool | None:
         """Drop the token if it is *rejected*, or whichever it is where that is None.

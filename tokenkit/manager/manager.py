@@ -80,6 +80,7 @@ class TokenManager:
         # What the hot path reads:
         self._holding = self._engine.state
         self._monotonic = clock.monotonic
+        self._may_be_idle = policy.idle_after is not None
         self._hears_hits = self._announcer.hears_hits
 
     @property
@@ -124,8 +125,10 @@ class TokenManager:
     def fresh_token(self) -> Token | None:
         """Return the token held while it is fresh, None where :meth:`get_token` would do more. No lock, no waiting."""
         snapshot = self._holding.snapshot
-        if snapshot is None or self._monotonic() >= snapshot.due_at:
+        if snapshot is None or (now := self._monotonic()) >= snapshot.due_at:
             return None
+        if self._may_be_idle:
+            self._holding.used_at = now
         if self._hears_hits:
             self._announcer.tell("cache_hit", "fresh")
         return snapshot.token
