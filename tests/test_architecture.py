@@ -47,6 +47,7 @@ LONGER = {
     "contracts": "what users implement, mostly docstrings",
     "_refresh_thread": "a heap, places and workers, of which each step is one thread's",
     "manager.manager": "the face that users read, mostly docstrings",
+    "pipeline.pipeline": "the face that users read and a manager's view of it, mostly docstrings",
     "manager._engine": "the one class with a lock: its fields and all that touches them are read together",
 }  # a module of more lines, and why it is one idea all the same
 LONGEST_BODY = 40

@@ -169,6 +169,8 @@ class TokenProvider(ABC):
     """Whether :meth:`fetch_token` itself spends a refresh token, as of a fetcher."""
     rotates: bool = True
     """Whether the server may give a new refresh token for a spent one."""
+    keeps_tokens: bool = False
+    """Whether it keeps tokens itself, as a pipeline does: its ``revoke``, if any, is then called with None, too."""
 
     @property
     def grant_key(self) -> str | None:
@@ -179,6 +181,11 @@ class TokenProvider(ABC):
     def cache_key(self) -> str:
         """What tells this provider's token from all others in a storage; the service's name by default."""
         return self.service_name
+
+    @property
+    def lock_lease(self) -> float | None:
+        """Seconds after which a lock that this provider takes comes free, as of a storage; None, the default: never."""
+        return None
 
     @property
     def certificate(self) -> str | None:

@@ -13,7 +13,13 @@ from tokenkit import Token, TokenFetchPipeline, TokenManager
 from tokenkit._sources.grants import is_ended, take_out
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenStorage
-from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageError, StorageLockTimeoutError
+from tokenkit.errors import (
+    AuthenticationError,
+    SignInRequiredError,
+    StorageError,
+    StorageLockTimeoutError,
+    TokenEndpointError,
+)
 from tokenkit.fetchers import PasswordFetcher, RefreshTokenFetcher
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing import FakeClock, LocalIdP
@@ -291,6 +297,55 @@ def test_a_server_that_does_not_rotate_goes_on_for_ever(make: Make, local_idp: L
     with start(make(), storage) as one, start(make(), storage) as other:
         for manager in (one, other, one, other):
             manager.force_refresh(timeout=10)
+
+
+@pytest.mark.parametrize("storage", [InMemoryTokenStorage, FileTokenStorage])
+def test_a_storage_that_was_cleared_is_filled_again(
+    make: Make, tmp_path: Path, storage: type[InMemoryTokenStorage] | type[FileTokenStorage]
+) -> None:
+    """By the next renewal of a process that holds the grant: the refresh token in its entry, and the access token."""
+    kept = FileTokenStorage(tmp_path) if storage is FileTokenStorage else InMemoryTokenStorage()
+    fetcher = make()
+    with start(fetcher, kept) as manager:
+        manager.get_token()
+        kept.clear()
+        token = manager.force_refresh(timeout=10)
+        assert token.refresh_token == grant_of(kept, fetcher).refresh_token
+        stored = kept.get(fetcher.cache_key)
+        assert stored is not None
+        assert token.access_token == stored.access_token
+
+
+REFUSALS: list[dict[str, Any]] = [
+    {"status": 403},
+    {"status": 404},
+    {"status": 403, "body": "<html>blocked</html>"},
+    {"status": 401, "body": {"error": "invalid_client"}},
+    {"status": 400, "body": {"error": "invalid_client"}},
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["403", "404", "a proxy's page", "401 client", "400 client"])
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "held"])
+def test_a_refusal_that_is_not_of_the_grant_costs_nothing(
+    make: Make, local_idp: LocalIdP, fake_clock: FakeClock, refusal: dict[str, Any], stored: bool
+) -> None:
+    """After a minute of it the same refresh token is spent, by this process or by the next."""
+    storage = InMemoryTokenStorage() if stored else None
+    manager = start(make(), storage, clock=fake_clock)
+    newest = manager.get_token().refresh_token
+    local_idp.fail("token", times=None, **refusal)
+    for _ in range(3):
+        fake_clock.advance(3600)
+        with pytest.raises(TokenEndpointError):
+            manager.get_token()
+        assert newest == local_idp.last_form["refresh_token"][0]
+    local_idp.heal()
+    if stored:
+        manager = start(make(), storage, clock=fake_clock)
+    fake_clock.advance(60)
+    assert local_idp.is_active(manager.get_token())
+    assert newest == local_idp.last_form["refresh_token"][0]
 
 
 # Ending a grant

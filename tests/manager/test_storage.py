@@ -20,6 +20,7 @@ from tokenkit import (
 )
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.fetchers import StaticTokenFetcher
+from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
 from tokenkit.storage import InMemoryTokenStorage
 
 KEY = "scripted"
@@ -495,4 +496,14 @@ def test_an_attempt_may_not_outlive_the_storages_lock() -> None:
     with pytest.raises(ConfigurationError, match=r"refresh_request_timeout \(61 s\).*lock_lease \(60 s\)"):
         TokenManager(StaticTokenFetcher("t"), storage, policy=RefreshPolicy(refresh_request_timeout=61))
     with TokenManager(StaticTokenFetcher("t"), storage, policy=RefreshPolicy(refresh_request_timeout=60)) as manager:
+        assert "t" == manager.get_token().access_token
+
+
+def test_nor_the_lock_of_a_pipelines_storage() -> None:
+    """The steps are locked there, while the manager above has none."""
+    pipeline = TokenFetchPipeline([StaticTokenFetcher("t")], Leased())
+    for source in (pipeline, PipelineTokenProvider(pipeline, "orders")):
+        with pytest.raises(ConfigurationError, match=r"refresh_request_timeout \(61 s\).*lock_lease \(60 s\)"):
+            TokenManager(source, policy=RefreshPolicy(refresh_request_timeout=61))
+    with TokenManager(pipeline, policy=RefreshPolicy(refresh_request_timeout=60)) as manager:
         assert "t" == manager.get_token().access_token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 
 from tokenkit._sources.grants import take_out
 from tokenkit.cli._managers import configuration, name_in, opened
@@ -11,6 +12,7 @@ from tokenkit.cli._tokens import told
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.events import TokenListener
+from tokenkit.pipeline import PipelineTokenProvider
 
 __all__ = ["forget", "login", "logout"]
 
@@ -33,17 +35,13 @@ def forget(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     """Take what is stored out of the storage, without any network: the server still takes it."""
     config, where = configuration(asked)
     parts = config.parts(name_in(config, where, asked.name))
-    if parts.storage is None:
+    source, storage = parts.source, parts.storage
+    if isinstance(source, PipelineTokenProvider):
+        with closing(source):
+            source.pipeline.forget()
+    elif storage is None:
         raise ConfigurationError(f"{parts.place} has no storage")
-    try:
-        take_out(
-            parts.storage,
-            parts.source.cache_key,
-            parts.source.grant_key,
-            None,
-            lambda _token: None,
-            SystemClock().now(),
-        )
-    finally:
-        parts.storage.close()
+    else:
+        with closing(storage):
+            take_out(storage, source.cache_key, source.grant_key, None, lambda _token: None, SystemClock().now())
     sys.stdout.write(f"{parts.place} is forgotten here\n")

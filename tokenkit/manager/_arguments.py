@@ -31,8 +31,9 @@ def check_parts(provider: object, storage: object, policy: object, clock: object
             raise ConfigurationError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
     if storage is not None and not isinstance(storage, TokenStorage):
         raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
-    if isinstance(policy, RefreshPolicy) and isinstance(storage, TokenStorage):
-        _check_lease(storage.lock_lease, policy.seconds("refresh_request_timeout"))
+    assert isinstance(policy, RefreshPolicy)
+    for lease in (provider.lock_lease, None if storage is None else storage.lock_lease):
+        _check_lease(lease, policy.seconds("refresh_request_timeout"))
 
 
 def _check_lease(lease: float | None, attempt: float) -> None:

@@ -188,7 +188,7 @@ class SharedSource:
             finally:
                 self._storage.close()
 
-    def revoke(self, revoke: Callable[[Token | str], None], held: Token | None) -> None:
+    def revoke(self, revoke: Callable[..., None], held: Token | None) -> None:
         """Revoke the token, and take what was revoked out of the storage, so that no other process goes on with it.
 
         Args:
@@ -198,17 +198,18 @@ class SharedSource:
         Raises:
             Exception: What *revoke* or the storage raised.
         """
-        if self._storage is None:
-            if held is not None:
-                revoke(held)
-            return
         provider, now = self._provider, self._clock.now()
+        if provider.keeps_tokens or (self._storage is None and held is not None):
+            revoke(held)
+        if self._storage is None:
+            return
+        tell: Callable[..., None] = (lambda _token: None) if provider.keeps_tokens else revoke  # told just now
         with ExitStack() as locked:
             try:
                 locked.enter_context(self._storage.lock(self._owner(), self._policy.seconds("lock_timeout")))
             except StorageError as error:
                 logger.warning("a token is revoked without the storage's lock: %s", error)
-            take_out(self._storage, provider.cache_key, provider.grant_key, held, revoke, now)
+            take_out(self._storage, provider.cache_key, provider.grant_key, held, tell, now)
 
     def _owner(self) -> str:
         """Return the key of the entry that has the refresh token."""

@@ -6,7 +6,7 @@ Evaluation is by need, from the last step back; how one call of it goes is :mod:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -105,6 +105,11 @@ class TokenFetchPipeline:
         """What tells this pipeline's token from another's: a digest of its prefix and its steps' keys."""
         return digest((self._prefix, *(step.cache_key for step in self._steps)))[:16]
 
+    @property
+    def lock_lease(self) -> float | None:
+        """Seconds after which the lock on a step comes free although its holder lives; None: never."""
+        return self._storage.lock_lease
+
     def get_step(self, name: str) -> TokenFetcher | None:
         """Return the step called *name*, or None."""
         return next((step for step in self._steps if step.name == name), None)
@@ -172,13 +177,25 @@ class TokenFetchPipeline:
             AuthenticationError: A server cannot be reached, or refused.
             StorageError: The storage failed.
         """
-        keys = keys_of(self._checked(), self._prefix)
+        self._take_out(lambda step: getattr(step, "revoke", None), token if isinstance(token, Token) else None)
+
+    def forget(self) -> None:
+        """Take each step's token out of the storage, without a word to a server: whoever holds one drops it, too.
+
+        Raises:
+            StorageError: The storage failed.
+        """
+        self._take_out(lambda _step: lambda _token: None, None)
+
+    def _take_out(
+        self, revoker: Callable[[TokenFetcher], Callable[[Token | str], None] | None], last: Token | None
+    ) -> None:
+        keys, now = keys_of(self._checked(), self._prefix), self._clock.now()
         with ExitStack() as everything:  # whatever fails, the next one is tried
             for step in self._steps:
-                revoke = getattr(step, "revoke", None)
-                held = token if isinstance(token, Token) and step is self._steps[-1] else None
+                revoke = revoker(step)
+                held = last if step is self._steps[-1] else None
                 if revoke is not None:
-                    now = self._clock.now()
                     everything.callback(take_out, self._storage, keys[step.name], step.grant_key, held, revoke, now)
 
     def close(self) -> None:
@@ -267,6 +284,7 @@ class PipelineTokenProvider(TokenProvider):
             known = ", ".join(pipeline.step_names)
             raise ConfigurationError(f"refresh_from_step: no step {refresh_from_step!r} among {known}")
         self.service_name = service_name
+        self.keeps_tokens = True
         self.spends_refresh_token = any(step.spends_refresh_token for step in pipeline._steps)
         self.pipeline = pipeline
         self._from_step = refresh_from_step
@@ -275,6 +293,11 @@ class PipelineTokenProvider(TokenProvider):
     def cache_key(self) -> str:
         """The service's name and the pipeline's digest. No token of another pipeline, or of a step, has this key."""
         return f"{self.service_name}#{self.pipeline.cache_key}"
+
+    @property
+    def lock_lease(self) -> float | None:
+        """That of the pipeline's storage."""
+        return self.pipeline.lock_lease
 
     @property
     def certificate(self) -> str | None:
