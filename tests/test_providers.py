@@ -68,6 +68,9 @@ RECIPES: dict[str, list[tuple[str, str, Any, Check]]] = {
             lambda _r, form: asserts(form, aud=ENTRA, sub="app-id") and "x5t" in decoded(form["client_assertion"], 0),
         )
     ],
+    "Entra ID, continuous access evaluation": [
+        ("POST", ENTRA, {**OAUTH, "expires_in": 86400}, lambda _r, form: "cp1" in form["claims"])
+    ],
     "Entra ID, federated": [("POST", ENTRA, OAUTH, lambda _r, form: form["client_assertion"] == "federated")],
     "Auth0": [
         (

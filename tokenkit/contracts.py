@@ -7,6 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol, final, runtime_checkable
@@ -15,6 +16,7 @@ from tokenkit.clock import Clock, SystemClock
 from tokenkit.tokens import Token
 
 __all__ = [
+    "Challenge",
     "FetchContext",
     "SignsIn",
     "TokenFetcher",
@@ -28,6 +30,40 @@ logger = logging.getLogger("tokenkit")
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
+class Challenge:
+    """What a resource said when it rejected a token: its ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9470 section 3).
+
+    Its repr shows the scheme and the error alone.
+
+    Args:
+        scheme: In lower case, 'bearer' mostly.
+        error: Such as 'invalid_token', 'insufficient_claims' or 'insufficient_user_authentication'. None: none was
+            named, as with all that follows.
+        scope: The scopes that the resource wants, between spaces.
+        claims: The claims that the token must have, as they were sent: JSON, or base64 of it from Entra ID.
+        acr_values: How the user must have signed in, between spaces, the best first.
+        max_age: Seconds since the user signed in, at most.
+
+    Example:
+        >>> Challenge(error="insufficient_user_authentication", max_age=300)
+        Challenge(scheme='bearer', error='insufficient_user_authentication')
+    """
+
+    scheme: str = "bearer"
+    error: str | None = None
+    scope: str | None = field(default=None, repr=False)
+    claims: str | None = field(default=None, repr=False)
+    acr_values: str | None = field(default=None, repr=False)
+    max_age: int | None = field(default=None, repr=False)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether it says what another token must be like: not any other will do."""
+        return any(one is not None for one in (self.scope, self.claims, self.acr_values, self.max_age))
+
+
+@final
 class FetchContext(Mapping[str, Token]):
     """The tokens of the steps done so far, by step name, and the time left. Read-only; shared by no two attempts.
 
@@ -38,9 +74,11 @@ class FetchContext(Mapping[str, Token]):
         forced: Whether the user asked for this very fetch, by ``force_refresh()``: a source that keeps back what was
             refused before tries it again.
         max_retry_timeout: Seconds after which a refusal is worth another try; 60 unless the manager's policy differs.
+        challenge: What the resource said when it rejected the token that this fetch replaces. None: it rejected none,
+            or said nothing. Of several callers that were rejected, it is that of the first.
     """
 
-    __slots__ = ("_clock", "_timeout", "_tokens", "forced", "max_retry_timeout")
+    __slots__ = ("_clock", "_timeout", "_tokens", "challenge", "forced", "max_retry_timeout")
 
     def __init__(
         self,
@@ -50,12 +88,14 @@ class FetchContext(Mapping[str, Token]):
         clock: Clock = SystemClock(),  # noqa: B008  # it has no state
         forced: bool = False,
         max_retry_timeout: float = 60.0,
+        challenge: Challenge | None = None,
     ) -> None:
         self._tokens = dict(tokens)
         self._timeout = timeout
         self._clock = clock
         self.forced = forced
         self.max_retry_timeout = max_retry_timeout
+        self.challenge = challenge
 
     @property
     def timeout(self) -> float | None:

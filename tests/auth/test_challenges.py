@@ -2,7 +2,8 @@
 
 import pytest
 
-from tokenkit.auth._challenges import is_scope_refusal, parse_challenges
+from tokenkit.auth._challenges import is_scope_refusal, parse_challenges, rejection
+from tokenkit.contracts import Challenge
 
 READINGS = {
     "": [],
@@ -53,3 +54,28 @@ def test_a_hostile_header_is_read_in_linear_time(mark: str) -> None:
 def test_a_lack_of_scope_is_told_from_a_bad_token(header: str, refused: bool) -> None:
     """Only a Bearer challenge that says so, and none that says otherwise, means that the token was good."""
     assert refused == is_scope_refusal(header)
+
+
+REJECTIONS = {
+    "": None,
+    "???": None,
+    "Bearer": Challenge(),
+    'Bearer realm="a", error="insufficient_claims", claims="eyJhIjoxfQ=="': Challenge(
+        error="insufficient_claims", claims="eyJhIjoxfQ=="
+    ),
+    'Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="300", scope="a b"': Challenge(
+        error="insufficient_user_authentication", acr_values="gold silver", max_age=300, scope="a b"
+    ),
+    'Basic realm="a", Bearer realm="b", Bearer error="invalid_token", Bearer error="other"': Challenge(
+        error="invalid_token"
+    ),
+    "Digest error=stale, Token": Challenge(scheme="digest", error="stale"),
+    "Bearer max_age=-1": Challenge(),
+    f"Bearer max_age={'9' * 5000}": Challenge(),
+}
+
+
+@pytest.mark.parametrize(("header", "challenge"), REJECTIONS.items())
+def test_what_it_says_of_the_token_is_found(header: str, challenge: Challenge | None) -> None:
+    """That of the bearer challenge which names an error, else of the first bearer challenge, else of the first."""
+    assert challenge == rejection(header)

@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from support.protected import UNLIMITED, Issuer, Reply, Resource, Seen, managed
 
 from tokenkit.auth import BearerAuth
+from tokenkit.contracts import Challenge, FetchContext
 from tokenkit.fetchers.local import CallableTokenFetcher
 from tokenkit.manager import TokenManager
 from tokenkit.policy import RefreshPolicy
@@ -441,3 +442,40 @@ def test_what_resources_took_is_kept_in_bounds(mint: Issuer, api: Resource) -> N
 def test_the_policy_of_these_tests_has_no_interval() -> None:
     """The other tests here reject young tokens at will."""
     assert 0 == UNLIMITED.min_renewal_interval
+
+
+def test_the_challenge_reaches_the_source(api: Resource) -> None:
+    """The fetch that replaces a rejected token is told what the resource said, and no fetch after that."""
+    told: list[Challenge | None] = []
+
+    def fetch(context: FetchContext) -> Token:
+        told.append(context.challenge)
+        return Token(f"token-{len(told)}")
+
+    wants = {"WWW-Authenticate": 'Bearer error="insufficient_claims", claims="e30="'}
+    api.behave = lambda seen: Reply(401, wants) if seen.token == "Bearer token-1" else Reply()
+    with TokenManager(CallableTokenFetcher(fetch)) as manager:
+        assert 200 == requests.get(api.url, auth=BearerAuth(manager)).status_code
+        manager.force_refresh()
+    assert [None, Challenge(error="insufficient_claims", claims="e30="), None] == told
+
+
+def test_who_joined_and_is_still_refused_asks_with_its_own(api: Resource) -> None:
+    """Another resource was first, and the token that it wanted will not do here; one renewal more, and it does."""
+    given: list[str] = []
+
+    def fetch(context: FetchContext) -> Token:
+        given.append((context.challenge and context.challenge.claims) or "nothing")
+        return Token(f"with-{given[-1]}")
+
+    def behave(seen: Seen) -> Reply:
+        if seen.token == "Bearer with-nothing":
+            other = Challenge(error="insufficient_claims", claims="others")
+            manager.renew_rejected(Token("with-nothing"), challenge=other)
+        wants = {"WWW-Authenticate": 'Bearer error="insufficient_claims", claims="mine"'}
+        return Reply() if seen.token == "Bearer with-mine" else Reply(401, wants)
+
+    api.behave = behave
+    with TokenManager(CallableTokenFetcher(fetch)) as manager:
+        assert 200 == requests.get(api.url, auth=BearerAuth(manager)).status_code
+    assert ["nothing", "others", "mine"] == given

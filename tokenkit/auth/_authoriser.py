@@ -18,12 +18,13 @@ from requests.exceptions import Timeout
 from tokenkit._net.deadline import tighter, time_left
 from tokenkit.auth._accepted_tokens import AcceptedTokens
 from tokenkit.auth._arguments import ExtraHeaders
-from tokenkit.auth._challenges import is_scope_refusal
+from tokenkit.auth._challenges import is_scope_refusal, rejection
 from tokenkit.auth._hook import TokenHook, change_hooks, hooks_of
 from tokenkit.auth._origins import OriginRules
 from tokenkit.auth._redirects import redirect_target, without_location
 from tokenkit.auth._resend import Options, make_ready, resend
 from tokenkit.auth._withheld import Withheld, exchange, hook_on, sent_request, withhold
+from tokenkit.contracts import Challenge
 from tokenkit.errors import ConfigurationError, TokenKitError
 from tokenkit.manager import TokenManager
 from tokenkit.tokens import Token
@@ -205,11 +206,14 @@ class Authoriser:
         self, response: Response, request: PreparedRequest, hook: TokenHook, options: Options, was_sent: bool
     ) -> Response:
         statuses, attempts = self._settings.statuses, self._settings.attempts
+        earlier: Challenge | None = None
         for attempt in range(max(attempts, 1)):
-            challenge = response.headers.get("WWW-Authenticate", "")
-            if response.status_code not in statuses or is_scope_refusal(challenge):
+            said = response.headers.get("WWW-Authenticate", "")
+            if response.status_code not in statuses or is_scope_refusal(said):
                 break
-            token = self._another(response, hook, was_sent or attempt > 0)
+            challenge = rejection(said)
+            token = self._another(response, hook, was_sent or attempt > 0, challenge, earlier)
+            earlier = challenge
             if token is None or not attempts or not make_ready(response):
                 break
             other = TokenHook(self, token)
@@ -231,14 +235,23 @@ class Authoriser:
         change_hooks(request, [other, *(one for one in hooks_of(request) if one is not there)])
         return request
 
-    def _another(self, response: Response, hook: TokenHook, was_sent: bool) -> Token | None:
+    def _another(
+        self,
+        response: Response,
+        hook: TokenHook,
+        was_sent: bool,
+        challenge: Challenge | None,
+        earlier: Challenge | None,
+    ) -> Token | None:
         """Return a token in place of *hook*'s; None where the caller should get the answer as it is."""
         timeout = tighter(self._settings.timeout if self._settings.attempts else 0.0)
         try:
             if not was_sent:
                 return self.manager.get_token(timeout)
             trusted = self._accepted.was_accepted(response.request, hook.token)
-            token = self.manager.renew_rejected(hook.token, timeout, was_accepted=trusted)
+            token = self.manager.renew_rejected(
+                hook.token, timeout, was_accepted=trusted, challenge=challenge, earlier=earlier
+            )
         except TokenKitError as error:
             if isinstance(error, Timeout) and time_left() <= 0:
                 response.close()

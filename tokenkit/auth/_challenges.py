@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Challenge", "is_scope_refusal", "parse_challenges"]
+from tokenkit.contracts import Challenge
+
+__all__ = ["Parsed", "is_scope_refusal", "parse_challenges", "rejection"]
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _GAP = re.compile(r"[\s,]*")
@@ -14,10 +16,11 @@ _SCHEME = re.compile(rf"({_TOKEN})(?=[\s,]|\Z)\s*")
 _TOKEN68 = re.compile(r"([A-Za-z0-9._~+/-]+=*)\s*(?=,|\Z)")
 # A quoted string that does not end is taken to the header's end, so that no mark is looked at twice.
 _PARAM = re.compile(rf'({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"?)\s*', re.DOTALL)
+_SECONDS = re.compile(r"[0-9]{1,10}")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
-class Challenge(NamedTuple):
+class Parsed(NamedTuple):
     """One challenge of a server's; names in lower case, of equal names the first."""
 
     scheme: str
@@ -25,13 +28,13 @@ class Challenge(NamedTuple):
     params: Mapping[str, str]
 
 
-def parse_challenges(header: str) -> list[Challenge]:
+def parse_challenges(header: str) -> list[Parsed]:
     """Return the challenges of a header's value, in order. What cannot be read is skipped up to the next comma.
 
     Args:
         header: The value; several header lines joined by commas, as HTTP has it.
     """
-    found: list[Challenge] = []
+    found: list[Parsed] = []
     at = _after(_GAP, header, 0)
     while at < len(header):
         scheme = _SCHEME.match(header, at)
@@ -41,7 +44,7 @@ def parse_challenges(header: str) -> list[Challenge]:
             continue
         token68 = _TOKEN68.match(header, scheme.end())
         params, at = ({}, token68.end()) if token68 else _params(header, scheme.end())
-        found.append(Challenge(scheme[1].lower(), token68[1] if token68 else None, params))
+        found.append(Parsed(scheme[1].lower(), token68[1] if token68 else None, params))
         at = _after(_GAP, header, at)
     return found
 
@@ -58,6 +61,30 @@ def _params(header: str, at: int) -> tuple[dict[str, str], int]:
 def _after(pattern: re.Pattern[str], header: str, at: int) -> int:
     match = pattern.match(header, at)
     return match.end() if match else at
+
+
+def rejection(header: str) -> Challenge | None:
+    """Return what *header* says of the token that was sent; None where it has no challenge.
+
+    Of several challenges, that counts which names an error for a bearer token, else one for bearer tokens, else the
+    first.
+    """
+    parsed = parse_challenges(header)
+    if not parsed:
+        return None
+    # The first of equals, as max() has it.
+    one = max(
+        parsed, key=lambda found: (found.scheme == "bearer") + (found.scheme == "bearer" and "error" in found.params)
+    )
+    max_age = one.params.get("max_age", "")
+    return Challenge(
+        scheme=one.scheme,
+        error=one.params.get("error"),
+        scope=one.params.get("scope"),
+        claims=one.params.get("claims"),
+        acr_values=one.params.get("acr_values"),
+        max_age=int(max_age) if _SECONDS.fullmatch(max_age) else None,
+    )
 
 
 def is_scope_refusal(header: str) -> bool:

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from tokenkit._checks import seconds
 from tokenkit.clock import Clock
-from tokenkit.contracts import TokenProvider, TokenStorage
+from tokenkit.contracts import Challenge, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["check_parts", "checked_retries", "checked_token", "time_limits"]
+__all__ = ["check_parts", "checked_challenge", "checked_retries", "checked_token", "time_limits"]
 
 
 def check_parts(provider: object, storage: object, policy: object, clock: object) -> None:
@@ -53,6 +53,17 @@ def checked_token(rejected: Token | None) -> Token | None:
     if rejected is not None and not isinstance(rejected, Token):
         raise ConfigurationError(f"rejected must be a Token or None, not {type(rejected).__name__}")
     return rejected
+
+
+def checked_challenge(challenge: Challenge | None) -> Challenge | None:
+    """Return what a resource said of a token, or None.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if challenge is not None and not isinstance(challenge, Challenge):
+        raise ConfigurationError(f"challenge must be a Challenge or None, not {type(challenge).__name__}")
+    return challenge
 
 
 def checked_retries(value: int | None, policy: RefreshPolicy) -> int:

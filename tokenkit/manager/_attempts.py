@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+from tokenkit.contracts import Challenge
 from tokenkit.errors import AuthenticationError, RenewalError
 from tokenkit.tokens import Token
 
@@ -40,6 +41,7 @@ class Run:
         "adopted",
         "asks",
         "background",
+        "challenge",
         "cut_short",
         "deadline",
         "error",
@@ -60,7 +62,14 @@ class Run:
     )
 
     def __init__(
-        self, request: Request, now: float, generation: int = 0, *, background: bool = False, until: float = math.inf
+        self,
+        request: Request,
+        now: float,
+        generation: int = 0,
+        *,
+        background: bool = False,
+        until: float = math.inf,
+        challenge: Challenge | None = None,
     ) -> None:
         self.started_at = now
         self.generation = generation  # how many tokens had landed when it began
@@ -71,6 +80,7 @@ class Run:
         self.background = background  # whether no caller leads it
         self.thread = threading.get_ident()
         self.asks = request.asks
+        self.challenge = challenge  # of who was rejected, for the source
         self.forced = request.forced
         self.skips_lock = request.skips_lock
         self.skips_storage = request.skips_storage

@@ -19,6 +19,7 @@ from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
 from tokenkit._refresh_thread import Work, refresh_thread
 from tokenkit.clock import Clock
+from tokenkit.contracts import Challenge
 from tokenkit.events import Announcer
 from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._condition import RenewalCondition
@@ -135,11 +136,26 @@ class Engine:
         if not stopped:
             self._offer()  # in the back-off there is nothing to do yet, but somebody must be there when it is over
 
-    def invalidate(self, rejected: Token | None, *, counted: bool, trusted: bool = False) -> bool:
+    def invalidate(
+        self,
+        rejected: Token | None,
+        *,
+        counted: bool,
+        trusted: bool = False,
+        challenge: Challenge | None = None,
+        earlier: Challenge | None = None,
+    ) -> bool:
         """Give up the token held, as :meth:`TokenState.give_up` says; return False where it is too young for that."""
         self.enter_process()
         with self._lock:
-            given_up = self.state.give_up(rejected, self._clock.monotonic(), counted=counted, trusted=trusted)
+            given_up = self.state.give_up(
+                rejected,
+                self._clock.monotonic(),
+                counted=counted,
+                trusted=trusted,
+                challenge=challenge,
+                earlier=earlier,
+            )
         if given_up:
             self._announcer.tell("cache_invalidate", "requested" if rejected is None else "rejected")
         return given_up is not False
@@ -248,7 +264,9 @@ class Engine:
             if not self._schedule.may_start(attempt):
                 return
             now, generation = self._clock.monotonic(), self.state.generations
-            run = attempt.run = Run(attempt.request, now, generation, background=background, until=until)
+            challenge = self.state.challenge
+            run = Run(attempt.request, now, generation, background=background, until=until, challenge=challenge)
+            attempt.run = run
             known, rejected = self.state.known, self.state.rejected
             if background:
                 self._tell_locked(run.hangs_at)

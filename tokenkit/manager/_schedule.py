@@ -224,6 +224,6 @@ class Schedule:
 
     def _hold(self, run: Run, token: Token, now: float) -> bool:
         if run.superseded or run.generation != self.state.generations or not run.asks:  # it was not alone
-            return self.state.improve(token, now, adopted=run.adopted)
-        self.state.publish(token, now, adopted=run.adopted)
+            return self.state.improve(token, now, adopted=run.adopted, challenge=run.challenge)
+        self.state.publish(token, now, adopted=run.adopted, challenge=run.challenge)
         return True

@@ -20,7 +20,7 @@ from tokenkit._sources.judging import is_newer, is_refused, lock_patience
 from tokenkit._sources.ledger import ledger_of
 from tokenkit._sources.sharing import Renewed, Report, SharedToken
 from tokenkit.clock import Clock
-from tokenkit.contracts import FetchContext, TokenProvider, TokenStorage, takes_context
+from tokenkit.contracts import Challenge, FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, StorageError, TokenEndpointError
 from tokenkit.events import Announcer
 from tokenkit.policy import RefreshPolicy
@@ -35,6 +35,7 @@ class Renewing(Protocol):
     """What a source must know of the attempt that asks it, and what it writes into it."""
 
     background: bool
+    challenge: Challenge | None
     deadline: float
     forced: bool
     skips_lock: bool
@@ -263,7 +264,13 @@ class SharedSource:
             raise AuthenticationError(f"no time was left to ask {provider.service_name}", transient=True)
         left = attempt.deadline - now
         pause = self._policy.seconds("max_retry_timeout")
-        context = FetchContext(timeout=left, clock=self._clock, forced=attempt.forced, max_retry_timeout=pause)
+        context = FetchContext(
+            timeout=left,
+            clock=self._clock,
+            forced=attempt.forced,
+            max_retry_timeout=pause,
+            challenge=attempt.challenge,
+        )
         if previous is None:
             return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()
         if self._refresh_takes_context:

@@ -11,6 +11,7 @@ from typing import final
 
 from tokenkit._sources.judging import is_newer
 from tokenkit.clock import Clock
+from tokenkit.contracts import Challenge
 from tokenkit.errors import AuthenticationError
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -24,16 +25,25 @@ _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for reje
 class Snapshot:
     """A held token and its deadlines. Never changed: readers take one reference and see one whole state."""
 
-    __slots__ = ("due_at", "exempt", "expired_at", "generation", "landed_at", "token")
+    __slots__ = ("challenge", "due_at", "exempt", "expired_at", "generation", "landed_at", "token")
 
     def __init__(
-        self, token: Token, *, due_at: float, expired_at: float, landed_at: float, generation: int, exempt: bool
+        self,
+        token: Token,
+        *,
+        due_at: float,
+        expired_at: float,
+        landed_at: float,
+        generation: int,
+        exempt: bool,
+        challenge: Challenge | None = None,
     ) -> None:
         self.token = token
         self.due_at = due_at
         self.expired_at = expired_at
         self.landed_at = landed_at
         self.generation = generation  # how many tokens came before it in this process
+        self.challenge = challenge  # what the source was told when it gave this
         self.exempt = exempt  # a first fetch, or one that the user asked for: may be replaced at any age
 
 
@@ -84,6 +94,8 @@ class TokenState:
         self.snapshot: Snapshot | None = None  # also read without the lock: one reference, replaced whole
         self.known: Token | None = None  # the newest token known, usable or not; its refresh token may be spent
         self.rejected: Token | None = None  # never to be adopted again
+        self.challenge: Challenge | None = None  # what was said when that was rejected, until the source has heard it
+        self._asked_again = False  # whether the last one dropped had been asked for by another, who had said otherwise
         self.generations = 0  # how many tokens have landed
         self.wanted = False  # whether a renewal was requested and none has landed since
         self.failure: AuthenticationError | None = None  # why the last attempt failed, if it did
@@ -135,9 +147,10 @@ class TokenState:
             landed_at=held.landed_at,
             generation=held.generation,
             exempt=held.exempt,
+            challenge=held.challenge,
         )
 
-    def publish(self, token: Token, now: float, *, adopted: bool) -> None:
+    def publish(self, token: Token, now: float, *, adopted: bool, challenge: Challenge | None = None) -> None:
         """Hold *token* from *now* on. May be repeated, should an interrupt fall in: the generation is counted last."""
         wall = self._clock.now()
         due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
@@ -152,9 +165,11 @@ class TokenState:
             landed_at=now,
             generation=self.generations + 1,
             exempt=self._exempt,
+            challenge=None if adopted else challenge,
         )
         self._limit.land()
         self._exempt = self.wanted = False
+        self.challenge = None
         self._failures, self.failure, self.retry_at = 0, None, -math.inf
         self.poll_at = now + (self._policy.seconds("storage_poll") or math.inf)
         self.generations += 1
@@ -168,13 +183,13 @@ class TokenState:
             return 0.0
         return left - self._policy.seconds("retry_safety_margin")
 
-    def improve(self, token: Token, now: float, *, adopted: bool) -> bool:
+    def improve(self, token: Token, now: float, *, adopted: bool, challenge: Challenge | None = None) -> bool:
         """Hold *token*, which comes late or from the storage, if it is better than what is held; return whether."""
         if self.rejected is not None and token.access_token == self.rejected.access_token:
             return False
         if self.snapshot is not None and not is_newer(token, self.snapshot.token):
             return False
-        self.publish(token, now, adopted=adopted)
+        self.publish(token, now, adopted=adopted, challenge=challenge)
         return True
 
     def fail(self, error: AuthenticationError | None, now: float) -> None:
@@ -186,8 +201,19 @@ class TokenState:
         self._not_before = self.retry_at
         if held is not None:
             self._not_before = now + self._policy.retry_delay(self._failures, error, usable_for=held.expired_at - now)
+        if error is not None and not error.transient:
+            self.challenge = None  # the source has heard it and said no: it must not stand in the way for ever
 
-    def give_up(self, rejected: Token | None, now: float, *, counted: bool, trusted: bool = False) -> bool | None:
+    def give_up(
+        self,
+        rejected: Token | None,
+        now: float,
+        *,
+        counted: bool,
+        trusted: bool = False,
+        challenge: Challenge | None = None,
+        earlier: Challenge | None = None,
+    ) -> bool | None:
         """Drop the token if it is *rejected*, or whichever it is where that is None.
 
         Args:
@@ -195,6 +221,8 @@ class TokenState:
             now: The monotonic time.
             counted: Whether the token that follows must live a while before its rejection costs a renewal too.
             trusted: The token is known to have been good before, so that its age does not matter.
+            challenge: What the resource said, for the source.
+            earlier: What it said to the same request before, which the source may not have heard: another was first.
 
         Returns:
             True: dropped. None: another one is held by now. False: too young for its rejection to cost a renewal.
@@ -202,9 +230,16 @@ class TokenState:
         snapshot = self.snapshot
         if snapshot is None or (rejected is not None and snapshot.token.access_token != rejected.access_token):
             return None
-        if counted and not trusted and not self._limit.allows(snapshot, now):
+        asks_again = not self._asked_again and _was_unheard(earlier, snapshot)
+        if counted and not (trusted or asks_again or self._limit.allows(snapshot, now)):
             return False
         self.snapshot = None
         self.rejected = snapshot.token
+        self.challenge = challenge
+        self._asked_again = asks_again  # once: those who want different tokens would take turns for ever
         self._exempt = not counted
         return True
+
+
+def _was_unheard(earlier: Challenge | None, snapshot: Snapshot) -> bool:
+    return earlier is not None and earlier.wants_more and earlier != snapshot.challenge

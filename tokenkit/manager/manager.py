@@ -17,10 +17,10 @@ from tokenkit._checks import seconds
 from tokenkit._secrecy.pickling import check_picklable
 from tokenkit._sources.calling import FetcherProvider
 from tokenkit.clock import Clock, SystemClock
-from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider, TokenStorage
+from tokenkit.contracts import Challenge, TokenFetcher, TokenPipeline, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import Announcer, TokenListener
-from tokenkit.manager._arguments import check_parts, checked_retries, checked_token, time_limits
+from tokenkit.manager._arguments import check_parts, checked_challenge, checked_retries, checked_token, time_limits
 from tokenkit.manager._engine import Engine
 from tokenkit.manager._sign_in import signed_in
 from tokenkit.manager._source import SharedSource
@@ -160,18 +160,29 @@ class TokenManager:
             self.invalidate_token()
         self._engine.request()
 
-    def invalidate_token(self, rejected: Token | None = None) -> None:
+    def invalidate_token(self, rejected: Token | None = None, challenge: Challenge | None = None) -> None:
         """Forget the current token; callers wait for another one.
 
         What a storage holds stays there, for its refresh token's sake, and is never adopted again by this manager.
 
         Args:
             rejected: Forget it only if it is this very one. None: whichever it is.
+            challenge: What the resource said of it; the source finds that in its context, in the attempt that follows.
+                None: nothing. Of several callers who report one token, the first is heard.
+
+        Raises:
+            ConfigurationError: An argument is of the wrong type.
         """
-        self._engine.invalidate(checked_token(rejected), counted=False)
+        self._engine.invalidate(checked_token(rejected), counted=False, challenge=checked_challenge(challenge))
 
     def renew_rejected(
-        self, rejected: Token, timeout: float | timedelta | None = None, *, was_accepted: bool = False
+        self,
+        rejected: Token,
+        timeout: float | timedelta | None = None,
+        *,
+        was_accepted: bool = False,
+        challenge: Challenge | None = None,
+        earlier: Challenge | None = None,
     ) -> Token | None:
         """Return another token in place of one that a resource rejected, or None if it must not cost a renewal yet.
 
@@ -184,8 +195,18 @@ class TokenManager:
             timeout: As of :meth:`get_token`, as is all that is raised.
             was_accepted: The same resource has accepted this token before, so that it must have been revoked: the
                 interval does not apply.
+            challenge: As of :meth:`invalidate_token`.
+            earlier: What the resource said when it rejected the token before this one, of the same request. Where it
+                wanted something and the source was not told, because another caller was first, the interval does not
+                apply, once. None: it is the first.
         """
-        if not self._engine.invalidate(checked_token(rejected), counted=True, trusted=was_accepted):
+        if not self._engine.invalidate(
+            checked_token(rejected),
+            counted=True,
+            trusted=was_accepted,
+            challenge=checked_challenge(challenge),
+            earlier=checked_challenge(earlier),
+        ):
             return None
         return self.get_token(timeout)
 

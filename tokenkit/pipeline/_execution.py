@@ -185,6 +185,7 @@ class Execution:
             clock=self._clock,
             forced=self._asked.forced,
             max_retry_timeout=self._asked.max_retry_timeout,
+            challenge=self._asked.challenge,
         )
         outer = sys.exc_info()[1]
         try:

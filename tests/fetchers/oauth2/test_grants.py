@@ -13,7 +13,7 @@ import pytest
 import responses
 from support import needs
 
-from tokenkit.contracts import FetchContext
+from tokenkit.contracts import Challenge, FetchContext
 from tokenkit.errors import (
     ConfigurationError,
     MalformedResponseError,
@@ -954,3 +954,50 @@ def test_a_key_of_an_unknown_kind_is_not_quoted(keys: dict[str, Any], algorithm:
     with pytest.raises(ConfigurationError, match="client_key cannot be read") as caught:
         source.fetch()
     assert caught.value.__context__ is None
+
+
+WANTED = '{"access_token":{"nbf":{"essential":true,"value":"16"}}}'
+CLAIMS = [WANTED, base64.b64encode(WANTED.encode()).decode(), base64.urlsafe_b64encode(WANTED.encode()).decode()[:-1]]
+
+
+@pytest.mark.parametrize("claims", CLAIMS)
+def test_a_claims_challenge_is_answered(idp: LocalIdP, claims: str) -> None:
+    """The request that follows has the claims, beside those that are always sent, and the next one has not."""
+    always = '{"access_token": {"xms_cc": {"values": ["cp1"]}}}'
+    source = client(idp, claims_challenge=True, extra_params={"claims": always})
+    source.fetch(FetchContext(challenge=Challenge(error="insufficient_claims", claims=claims)))
+    wanted = {"access_token": {"xms_cc": {"values": ["cp1"]}, "nbf": {"essential": True, "value": "16"}}}
+    assert wanted == json.loads(form(idp)["claims"][0])
+    source.fetch()
+    assert [always] == form(idp)["claims"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "challenge"),
+    [
+        (False, Challenge(error="insufficient_claims", claims=WANTED)),
+        (True, Challenge(error="invalid_token", claims=WANTED)),
+        (True, Challenge(error="insufficient_claims")),
+        *((True, Challenge(error="insufficient_claims", claims=junk)) for junk in ("[1]", "{", "!", "e", "[" * 9999)),
+        (True, None),
+    ],
+)
+def test_nothing_else_is_a_claims_challenge(idp: LocalIdP, answers: bool, challenge: Challenge | None) -> None:
+    """Another error, no claims, what is no JSON object, and a client that was not told to answer."""
+    client(idp, claims_challenge=answers).fetch(FetchContext(challenge=challenge))
+    assert "claims" not in form(idp)
+
+
+def test_a_refresh_answers_a_claims_challenge(idp: LocalIdP) -> None:
+    """The refresh token is spent with the claims."""
+    source = user(idp, claims_challenge=True)
+    challenge = Challenge(error="insufficient_claims", claims=WANTED)
+    source.refresh(source.fetch(), FetchContext(challenge=challenge))
+    sent = form(idp)
+    assert (["refresh_token"], WANTED) == (sent["grant_type"], sent["claims"][0].replace(" ", ""))
+
+
+def test_claims_challenge_is_a_switch(idp: LocalIdP) -> None:
+    """The claims themselves are no value for it."""
+    with pytest.raises(ConfigurationError, match="claims_challenge must be True or False"):
+        client(idp, claims_challenge=WANTED)

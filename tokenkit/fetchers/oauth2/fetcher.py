@@ -19,6 +19,7 @@ from tokenkit.contracts import FetchContext, TokenFetcher
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError
 from tokenkit.fetchers._answers import answered_token, fields_of, json_object, plain_token, refuse_error_object
 from tokenkit.fetchers._arguments import scope_words, value_set
+from tokenkit.fetchers.oauth2._claims import with_claims
 from tokenkit.fetchers.oauth2._refresh_tokens import is_gone, kept, refresh_params, seconds_left
 from tokenkit.fetchers.oauth2.server import OAuth2Client
 from tokenkit.tokens import Token
@@ -73,6 +74,9 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
         extra_params: Further parameters of the token request. They are pickled: if one is a secret, give a function
             that returns them. None: none.
         gone_errors: Further words by which this server says that a refresh token is no good any more.
+        claims_challenge: Whether a resource that rejects a token for ``insufficient_claims`` gets what it asks for: the
+            token request that follows has its ``claims``, merged with those of *extra_params* (continuous access
+            evaluation). The requests after that have not. False, the default: they are left out.
         cache_key: What tells this fetcher's token from others where a parameter is a function, which is not read: the
             same text, for the same token, in every program that shares a storage. None: the token of a fetcher with
             such a parameter is shared by the threads that use this very object, and with no other process.
@@ -95,6 +99,7 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
     resource: _Texts | None = None
     extra_params: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None
     gone_errors: Collection[str] = ()
+    claims_challenge: bool = False
     cache_key: _CacheKey = _CacheKey()  # a descriptor, the same for all
     name: str = "oauth2"
     depends_on: Sequence[str] = ()
@@ -123,6 +128,8 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
         check_words(scope=self.scope, audience=self.audience, resource=self.resource)
         if isinstance(self.gone_errors, str) or not all(isinstance(one, str) for one in self.gone_errors):
             raise ConfigurationError("gone_errors must be a sequence of words")
+        if not isinstance(self.claims_challenge, bool):
+            raise ConfigurationError("claims_challenge must be True or False")
         if isinstance(self.extra_params, Mapping):
             taken = sorted(_RESERVED.intersection(self.extra_params))
             if taken:
@@ -226,7 +233,9 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
         return without_frames(ask, step_name=self.name)
 
     def _common_params(self, context: FetchContext, *, scope: bool) -> dict[str, Any]:
-        params = dict(from_context(self.extra_params, context) or {})
+        params = with_claims(
+            from_context(self.extra_params, context) or {}, context.challenge if self.claims_challenge else None
+        )
         scopes = from_context(self.scope, context)
         if scope and scopes:
             params["scope"] = scopes if isinstance(scopes, str) else " ".join(scopes)
