@@ -31,7 +31,6 @@ TO_COME = {
     "DjangoCacheTokenStorage",
     "HttpTokenFetcher",
     "KeyringTokenStorage",
-    "ManagerPool",
     "OAuth2Fetcher",
     "RedisTokenStorage",
     "RefreshPolicy",

@@ -11,7 +11,7 @@ from typing import Any, final
 from tokenkit._checks import is_count, is_seconds, seconds
 from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
 from tokenkit.errors import ConfigurationError
-from tokenkit.manager import TokenManager
+from tokenkit.manager import ManagerPool, TokenManager
 from tokenkit.tokens import Token
 
 __all__ = [
@@ -38,6 +38,8 @@ def manager_of(source: object) -> tuple[TokenManager, bool]:
     """
     if isinstance(source, TokenManager):
         return source, False
+    if isinstance(source, ManagerPool):
+        raise ConfigurationError("a ManagerPool needs a key: write key=... with one, or with a function of the request")
     if not isinstance(source, type) and isinstance(source, (TokenProvider, TokenFetcher, TokenPipeline)):
         return TokenManager(source), True
     kind = type(source).__name__

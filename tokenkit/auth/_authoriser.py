@@ -21,6 +21,7 @@ from tokenkit.auth._arguments import ExtraHeaders
 from tokenkit.auth._challenges import is_scope_refusal, rejection
 from tokenkit.auth._hook import TokenHook, change_hooks, hooks_of
 from tokenkit.auth._origins import OriginRules
+from tokenkit.auth._pooled_manager import PooledManager
 from tokenkit.auth._redirects import redirect_target, without_location
 from tokenkit.auth._resend import Options, make_ready, resend
 from tokenkit.auth._withheld import Withheld, exchange, hook_on, sent_request, withhold
@@ -53,7 +54,7 @@ class Settings(NamedTuple):
 class Authoriser:
     """Authorises requests with a manager's token, and answers those that reject it."""
 
-    def __init__(self, manager: TokenManager, settings: Settings) -> None:
+    def __init__(self, manager: TokenManager | PooledManager, settings: Settings) -> None:
         # Set here, never reassigned:
         self.manager = manager
         self.header = settings.header
@@ -71,6 +72,10 @@ class Authoriser:
         return f"<authoriser {self.header}>"
 
     # Requests
+
+    def of(self, request: PreparedRequest) -> Authoriser:
+        """Return what authorises *request*: this one, as all requests have one manager."""
+        return self
 
     def authorise(self, request: PreparedRequest) -> PreparedRequest:
         """Put a token on *request*, which requests is preparing, if it may carry one; wait where there is none."""

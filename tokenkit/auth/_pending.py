@@ -12,6 +12,7 @@ from requests import PreparedRequest, Response
 
 from tokenkit.auth._authoriser import Authoriser
 from tokenkit.auth._hook import CHANGING, change_hooks, hooks_of
+from tokenkit.auth._pooled import PooledAuthoriser
 from tokenkit.errors import TokenKitError
 
 __all__ = ["Pending", "authorise"]
@@ -24,22 +25,21 @@ class Pending:
     Made by sessions that send nothing to this machine through a proxy of the environment.
     """
 
-    __slots__ = ("_auth", "_placeholder", "_url")
+    __slots__ = ("_auth", "_placeholder", "_rules", "_url")
 
-    def __init__(self, auth: Authoriser) -> None:
-        self._auth = auth
-        self._placeholder = auth.placeholder
-        self._url = ""
+    def __init__(self, rules: Authoriser | PooledAuthoriser) -> None:
+        self._rules = rules
 
     def prepare(self, request: PreparedRequest) -> PreparedRequest:
         """Put a token or the placeholder on *request*, where it may carry a token at all: requests' ``auth=``."""
-        if not self._auth.may_carry(request, direct=True):
+        if not self._rules.may_carry(request, direct=True):
             return request
-        if self._auth.is_ready:
-            self._auth.put_on(request)
+        auth = self._rules.of(request)
+        if auth.is_ready:
+            auth.put_on(request)
         else:
-            self._url = request.url or ""
-            request.headers[self._auth.header] = self._placeholder
+            self._auth, self._placeholder, self._url = auth, auth.placeholder, request.url or ""
+            request.headers[auth.header] = auth.placeholder
             request.hooks["response"].append(self)
         return request
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import timedelta
 from typing import final
 
@@ -20,8 +20,10 @@ from tokenkit.auth._arguments import (
 )
 from tokenkit.auth._authoriser import Authoriser, Settings
 from tokenkit.auth._origins import OriginRules
+from tokenkit.auth._pooled import PooledAuthoriser
 from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
-from tokenkit.manager import TokenManager
+from tokenkit.errors import ConfigurationError
+from tokenkit.manager import ManagerPool, TokenManager
 from tokenkit.tokens import Token
 
 __all__ = ["BearerAuth"]
@@ -43,7 +45,7 @@ class BearerAuth(AuthBase):
 
     Args:
         manager: Where tokens come from: a manager, or what a manager takes as its source: a fetcher, a provider or a
-            pipeline. Of these it makes a manager of its own, which :meth:`close` closes.
+            pipeline. Of these it makes a manager of its own, which :meth:`close` closes. Or a pool, with *key*.
         header: The header to set.
         scheme: The word before the token. None: the one that the token says, ``Bearer`` as a rule; ``""``: none, for
             headers such as ``X-Api-Key`` that hold the bare token.
@@ -56,6 +58,8 @@ class BearerAuth(AuthBase):
             it; requests to others are sent without. None: any https URL, and loopback.
         extra_headers: Further headers that go exactly where the token goes, such as a gateway's key: a mapping, or a
             function of the token that returns one. Those that a request has already stay.
+        key: Whose manager of the pool a request is for: a key, or a function of the prepared request that returns one;
+            it is asked about requests that get a token. With a pool only. None: there is no pool.
         allow_insecure: Whether ``http://`` beyond loopback, or to loopback through a proxy of the environment, may
             carry the token.
 
@@ -73,7 +77,7 @@ class BearerAuth(AuthBase):
 
     def __init__(
         self,
-        manager: TokenManager | TokenProvider | TokenFetcher | TokenPipeline,
+        manager: TokenManager | ManagerPool | TokenProvider | TokenFetcher | TokenPipeline,
         *,
         header: str = "Authorization",
         scheme: str | None = None,
@@ -82,6 +86,7 @@ class BearerAuth(AuthBase):
         timeout: float | timedelta | None = None,
         origins: Iterable[str] | None = None,
         extra_headers: Mapping[str, str] | Callable[[Token], Mapping[str, str]] | None = None,
+        key: Hashable | Callable[[PreparedRequest], Hashable] | None = None,
         allow_insecure: bool = False,
     ) -> None:
         settings = Settings(
@@ -93,7 +98,15 @@ class BearerAuth(AuthBase):
             timeout=checked_wait(timeout),
             rules=OriginRules(origins, allow_insecure=allow_insecure),
         )
-        self._manager, self._owns_manager = manager_of(manager)
+        self._own: TokenManager | None = None
+        self._authoriser: Authoriser | PooledAuthoriser
+        if isinstance(manager, ManagerPool) and key is not None:
+            self._authoriser = PooledAuthoriser(manager, key, settings)
+            return
+        if key is not None:
+            raise ConfigurationError("key is for a pool: write BearerAuth(ManagerPool(make), key=...), or leave it out")
+        self._manager, is_own = manager_of(manager)
+        self._own = self._manager if is_own else None
         self._authoriser = Authoriser(self._manager, settings)
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
@@ -103,19 +116,25 @@ class BearerAuth(AuthBase):
             AuthenticationError: There is no token.
             RenewalTimeoutError: There was none in time; it is a ``requests.exceptions.Timeout``.
             RenewalStoppedError: The manager is stopped.
-            ConfigurationError: The token would travel where others can read it.
+            ConfigurationError: The token would travel where others can read it; or *key* gave None.
+            Exception: What *key*, or the pool's function that makes managers, raised.
         """
         return self._authoriser.authorise(r)
 
     @property
     def manager(self) -> TokenManager:
-        """Where tokens come from."""
-        return self._manager
+        """Where tokens come from. With a pool: the manager of the key.
+
+        Raises:
+            ConfigurationError: *key* is a function, so that each request has a manager of its own.
+        """
+        pooled = self._authoriser
+        return pooled.manager if isinstance(pooled, PooledAuthoriser) else self._manager
 
     def close(self) -> None:
         """Close the manager if it was made here; one that was given stays open. Closing twice is harmless."""
-        if self._owns_manager:
-            self._manager.close()
+        if self._own is not None:
+            self._own.close()
 
     def __enter__(self) -> BearerAuth:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from copy import copy
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from tokenkit.auth.bearer import BearerAuth
 from tokenkit.clock import SystemClock
 from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
 from tokenkit.errors import ConfigurationError
-from tokenkit.manager import TokenManager
+from tokenkit.manager import ManagerPool, TokenManager
 from tokenkit.tokens import Token
 
 __all__ = ["AuthorizedSession"]
@@ -62,6 +62,8 @@ class AuthorizedSession(Verbs):
             caller then gets that answer. None: never.
         origins: Only these get the token; see :class:`~tokenkit.auth.BearerAuth`. None: any https URL, and loopback.
         extra_headers: Further headers that go exactly where the token goes; see :class:`~tokenkit.auth.BearerAuth`.
+        key: With a pool, the key of all requests, or a function of a prepared one; see
+            :class:`~tokenkit.auth.BearerAuth`.
         allow_insecure: Whether ``http://`` beyond loopback may carry the token.
 
     Raises:
@@ -80,7 +82,7 @@ class AuthorizedSession(Verbs):
 
     def __init__(
         self,
-        manager: TokenManager | TokenProvider | TokenFetcher | TokenPipeline,
+        manager: TokenManager | ManagerPool | TokenProvider | TokenFetcher | TokenPipeline,
         *,
         base_url: str | None = None,
         header: str = "Authorization",
@@ -92,6 +94,7 @@ class AuthorizedSession(Verbs):
         retries: int | Retry | None = None,
         origins: Iterable[str] | None = None,
         extra_headers: Mapping[str, str] | Callable[[Token], Mapping[str, str]] | None = None,
+        key: Hashable | Callable[[PreparedRequest], Hashable] | None = None,
         allow_insecure: bool = False,
     ) -> None:
         super().__init__()
@@ -109,6 +112,7 @@ class AuthorizedSession(Verbs):
             timeout=checked_wait(refresh_timeout, "refresh_timeout"),
             origins=origins,
             extra_headers=extra_headers,
+            key=key,
             allow_insecure=allow_insecure,
         )
         self.mount("https://", adapter)

@@ -6,5 +6,6 @@ __all__, __getattr__, __dir__ = lazily(
     __name__,
     {
         "manager": ["TokenManager", "TokenReceiver"],
+        "pool": ["ManagerPool"],
     },
 )

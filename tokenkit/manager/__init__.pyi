@@ -1,3 +1,4 @@
 from tokenkit.manager.manager import TokenManager, TokenReceiver
+from tokenkit.manager.pool import ManagerPool
 
-__all__ = ["TokenManager", "TokenReceiver"]
+__all__ = ["ManagerPool", "TokenManager", "TokenReceiver"]

@@ -127,6 +127,11 @@ class Engine:
         is_told = self._asked_at <= now and self._thread.runs()
         return self._schedule.plan(now)[1] is not None and not is_told
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits, or an attempt is under way. No lock: a hint."""
+        return self._schedule.attempts.current is not None or self._renewed.waiters > 0
+
     def request(self) -> None:
         """Have the thread renew as soon as the back-off allows; return at once."""
         self.enter_process()

@@ -180,14 +180,15 @@ class SharedSource:
         unsaved = ledger_of(self._storage).unsaved
         return bool(unsaved) and self._owner() in unsaved
 
-    def close(self) -> None:
-        """Store what could not be stored before, and close the storage."""
+    def close(self, *, keep_storage: bool = False) -> None:
+        """Store what could not be stored before, and close the storage, unless others use it."""
         if self._storage is not None:
             try:
                 if self.has_unsaved:
                     settle(self._storage, self._owner(), ledger_of(self._storage))
             finally:
-                self._storage.close()
+                if not keep_storage:
+                    self._storage.close()
 
     def revoke(self, revoke: Callable[..., None], held: Token | None) -> None:
         """Revoke the token, and take what was revoked out of the storage, so that no other process goes on with it.

@@ -220,6 +220,11 @@ class TokenManager:
         """Whether some resource rejects tokens too young to be bad. No lock: a hint, at once out of date."""
         return self._holding.is_throttling
 
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a caller waits for a token, or a renewal is under way. No lock: a hint."""
+        return self._engine.is_busy
+
     def is_renewal_required(self) -> bool:
         """Return whether there is no usable token, or a renewal is requested. No I/O, no waiting."""
         return self._holding.is_wanted(self._monotonic())
@@ -286,8 +291,21 @@ class TokenManager:
         revoker = getattr(self._source, "revoke", None) if revoke else None
         if revoker is not None:
             _quietly("revoke the token", partial(self._shared.revoke, revoker, self.current))
+        self._release(keep_storage=False)
+
+    def _leave(self, grace: float | None, *, keep_storage: bool) -> None:
+        """Do what :meth:`close` does, but for the storage where others use it."""
+        self.stop()
+        self._engine.join(self._policy.seconds("refresh_request_timeout") if grace is None else grace)
+        self._release(keep_storage=keep_storage)
+
+    def _shares_storage(self, other: TokenManager) -> bool:
+        """Return whether *other* has the same storage."""
+        return self._storage is not None and self._storage is other._storage
+
+    def _release(self, *, keep_storage: bool) -> None:
         _quietly("close the source", self._source.close)
-        _quietly("close the storage", self._shared.close)
+        _quietly("close the storage", partial(self._shared.close, keep_storage=keep_storage))
 
     def __enter__(self) -> TokenManager:
         return self
