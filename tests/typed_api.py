@@ -7,7 +7,7 @@ from datetime import timedelta
 import requests
 
 from tokenkit import AuthorizedSession, BearerAuth, Token, TokenManager, TokenProvider
-from tokenkit.contracts import FetchContext, TokenFetcher
+from tokenkit.contracts import Challenge, FetchContext, TokenFetcher
 from tokenkit.fetchers import StaticTokenFetcher
 
 
@@ -62,3 +62,8 @@ def under_a_manager() -> str:
         token: Token = manager.get_token()
         text: str = manager.access_token()
         return answer.text + str(token) + text
+
+
+def challenged(manager: TokenManager, rejected: Token, context: FetchContext) -> str | None:
+    manager.invalidate_token(rejected, Challenge(error="insufficient_claims", claims="{}"))
+    return None if context.challenge is None else context.challenge.claims

@@ -24,7 +24,7 @@ from tokenkit.clock import Clock, SystemClock
 
 __all__ = ["AT_ONCE", "RefreshThread", "Renewable", "Work", "refresh_thread"]
 
-logger = logging.getLogger("tokenkit")
+logger: logging.Logger = logging.getLogger("tokenkit")
 
 AT_ONCE = (-1, 0.0)  # the rank of what somebody waits for
 

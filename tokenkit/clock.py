@@ -83,8 +83,8 @@ class SystemClock(Clock):
     """
 
     # Bound to the C functions themselves: a Python frame between would double the cost of the hot path.
-    time = staticmethod(_time.time)
-    monotonic = staticmethod(_boottime or _time.monotonic)
+    time: staticmethod[[], float] = staticmethod(_time.time)
+    monotonic: staticmethod[[], float] = staticmethod(_boottime or _time.monotonic)
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
         condition.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))

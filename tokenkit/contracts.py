@@ -26,7 +26,7 @@ __all__ = [
     "takes_context",
 ]
 
-logger = logging.getLogger("tokenkit")
+logger: logging.Logger = logging.getLogger("tokenkit")
 
 
 @final
@@ -93,9 +93,9 @@ class FetchContext(Mapping[str, Token]):
         self._tokens = dict(tokens)
         self._timeout = timeout
         self._clock = clock
-        self.forced = forced
-        self.max_retry_timeout = max_retry_timeout
-        self.challenge = challenge
+        self.forced: bool = forced
+        self.max_retry_timeout: float = max_retry_timeout
+        self.challenge: Challenge | None = challenge
 
     @property
     def timeout(self) -> float | None:

@@ -11,7 +11,7 @@ from tokenkit.errors import ConfigurationError
 
 __all__ = ["Announcer", "TokenEvent", "TokenListener"]
 
-logger = logging.getLogger("tokenkit")
+logger: logging.Logger = logging.getLogger("tokenkit")
 
 
 @final
@@ -78,11 +78,11 @@ class Announcer:
         if not isinstance(listeners, Iterable):
             raise ConfigurationError(f"listeners must be a list, not {type(listeners).__name__}")
         self._service_name = service_name
-        self.listeners = tuple(listeners)
+        self.listeners: tuple[TokenListener, ...] = tuple(listeners)
         for listener in self.listeners:
             if not isinstance(listener, TokenListener):
                 raise ConfigurationError(f"a listener must be a TokenListener, not {type(listener).__name__}")
-        self.hears_hits = any(_overrides(one.cache_hit, TokenListener.cache_hit) for one in self.listeners)
+        self.hears_hits: bool = any(_overrides(one.cache_hit, TokenListener.cache_hit) for one in self.listeners)
 
     def tell(self, name: str, result: str, seconds: float | None = None, *, background: bool = False) -> None:
         """Call the method *name* of every listener with one event. To be called with no lock held.

@@ -21,7 +21,7 @@ __all__ = [
     "FetchOptions",
 ]
 
-logger = logging.getLogger("tokenkit")
+logger: logging.Logger = logging.getLogger("tokenkit")
 
 _N = TypeVar("_N", int, float)
 

@@ -16,7 +16,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["FetcherProvider", "as_token", "checked"]
 
-logger = logging.getLogger("tokenkit.fetchers")
+logger: logging.Logger = logging.getLogger("tokenkit.fetchers")
 
 
 @final

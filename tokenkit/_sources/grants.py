@@ -21,7 +21,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["SharedGrant", "is_ended", "is_replaced", "settle", "take_out", "warn_of_loss"]
 
-logger = logging.getLogger("tokenkit.storage")
+logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 _NO_TOKEN: Final = "-"  # a grant's entry has no access token, and has always expired
 _LIFETIMES: Final = ("refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in")

@@ -23,7 +23,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Ask", "Renewed", "Report", "SharedToken"]
 
-logger = logging.getLogger("tokenkit.storage")
+logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 Ask = Callable[[Token | None], Token]
 """Asks the source: to refresh the given token, or for a first one where there is none."""

@@ -21,7 +21,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["SignInMark", "store_signed_in"]
 
-logger = logging.getLogger("tokenkit.storage")
+logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 _NO_TOKEN: Final = "-"
 _LIFETIME: Final = 20.0  # seconds that a mark counts for, should its holder die

@@ -32,7 +32,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Authoriser", "Settings"]
 
-logger = logging.getLogger("tokenkit.auth")
+logger: logging.Logger = logging.getLogger("tokenkit.auth")
 
 _FINAL = "_tokenkit_final"  # on an answer: who has dealt with it, as requests-cache calls hooks twice
 _MOST_PREFIXES = 16

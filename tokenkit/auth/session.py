@@ -101,9 +101,9 @@ class AuthorizedSession(Verbs):
         if base_url is not None and (not isinstance(base_url, str) or origin_of(base_url) is None):
             raise ConfigurationError("base_url must be an absolute http:// or https:// URL")
         self.base_url = base_url
-        self.timeout = checked_limits(timeout)
+        self.timeout: float | tuple[float | None, float | None] | None = checked_limits(timeout)
         adapter = DeadlineAdapter(retries)
-        self._made = self.auth = BearerAuth(
+        self._made = BearerAuth(
             manager,
             header=header,
             scheme=scheme,
@@ -115,6 +115,7 @@ class AuthorizedSession(Verbs):
             key=key,
             allow_insecure=allow_insecure,
         )
+        self.auth: Any = self._made  # whatever requests takes, should a user put it there
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 

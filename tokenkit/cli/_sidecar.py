@@ -26,7 +26,7 @@ from tokenkit.manager import TokenManager
 
 __all__ = ["execute", "keep"]
 
-logger = logging.getLogger("tokenkit.cli")
+logger: logging.Logger = logging.getLogger("tokenkit.cli")
 
 _LONGEST_NAP = 5.0  # seconds: how late a lost storage or a full disk is tried again, and an ended child is seen
 _clock = SystemClock()

@@ -30,7 +30,7 @@ from tokenkit.events import TokenEvent, TokenListener
 
 __all__ = ["main"]
 
-logger = logging.getLogger("tokenkit.cli")
+logger: logging.Logger = logging.getLogger("tokenkit.cli")
 
 _EPILOG = """\
 exit status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from tokenkit.events import TokenEvent, TokenListener
@@ -35,7 +36,7 @@ class MetricsListener(TokenListener, ABC):
         self._hits = hits
         self._is_default = is_default
         if hits:
-            self.cache_hit = self._count_hit  # type: ignore[method-assign]  # heard only where asked for: it costs
+            self.cache_hit: Callable[[TokenEvent], None] = self._count_hit  # type: ignore[assignment]  # heard only where asked for: it costs
 
     @abstractmethod
     def _time(self, name: str, event: TokenEvent) -> None:

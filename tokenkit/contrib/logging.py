@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import final
 
 from tokenkit.events import TokenEvent, TokenListener
 
 __all__ = ["LoggingListener"]
 
-logger = logging.getLogger("tokenkit.contrib")
+logger: logging.Logger = logging.getLogger("tokenkit.contrib")
 
 _FAILURES = frozenset({"error", "lock_timeout", "superseded"})
 
@@ -55,7 +56,7 @@ class LoggingListener(TokenListener):
         self._level = level
         self._failure_level = failure_level
         if hits:
-            self.cache_hit = self._log_hit  # type: ignore[method-assign]  # heard only where asked for: it costs
+            self.cache_hit: Callable[[TokenEvent], None] = self._log_hit  # type: ignore[assignment]  # heard only where asked for: it costs
 
     def token_acquire(self, event: TokenEvent) -> None:
         self._log("token_acquire", event)

@@ -46,7 +46,7 @@ class ChainedTokenFetcher(TokenFetcher):
                 raise ConfigurationError(f"a chain is made of TokenFetcher objects, not of {type(one).__name__}")
         self.name = name
         needed = [step for one in fetchers for step in one.depends_on]
-        self.depends_on = tuple(dict.fromkeys((*check_step(name, depends_on, None), *needed)))
+        self.depends_on: Sequence[str] = tuple(dict.fromkeys((*check_step(name, depends_on, None), *needed)))
         self.fetchers = fetchers
         self._chosen: TokenFetcher | None = None  # replaced whole; of two first searches, either may win
 

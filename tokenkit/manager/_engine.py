@@ -31,7 +31,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Engine"]
 
-logger = logging.getLogger("tokenkit.manager")
+logger: logging.Logger = logging.getLogger("tokenkit.manager")
 
 _LONGEST_WAIT = 1.0  # seconds: a notification that an interrupt swallowed is made up for by then
 _LANDINGS = 8  # tries: an interrupt may fall into each

@@ -28,7 +28,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Renewing", "SharedSource"]
 
-logger = logging.getLogger("tokenkit.manager")
+logger: logging.Logger = logging.getLogger("tokenkit.manager")
 
 
 class Renewing(Protocol):

@@ -30,7 +30,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["TokenManager", "TokenReceiver"]
 
-logger = logging.getLogger("tokenkit.manager")
+logger: logging.Logger = logging.getLogger("tokenkit.manager")
 
 
 @final

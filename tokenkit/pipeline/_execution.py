@@ -28,7 +28,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["Execution", "StepStore"]
 
-logger = logging.getLogger("tokenkit.pipeline")
+logger: logging.Logger = logging.getLogger("tokenkit.pipeline")
 
 _UPSTREAM_REFUSALS = (401, 403)
 # How a server says that the token to exchange, or an assertion, is no good (RFC 8693 section 2.2.2, RFC 7521 4.1.1).

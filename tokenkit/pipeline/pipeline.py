@@ -285,7 +285,7 @@ class PipelineTokenProvider(TokenProvider):
             raise ConfigurationError(f"refresh_from_step: no step {refresh_from_step!r} among {known}")
         self.service_name = service_name
         self.keeps_tokens = True
-        self.spends_refresh_token = any(step.spends_refresh_token for step in pipeline._steps)
+        self.spends_refresh_token: bool = any(step.spends_refresh_token for step in pipeline._steps)
         self.pipeline = pipeline
         self._from_step = refresh_from_step
 

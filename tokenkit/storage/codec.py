@@ -18,7 +18,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["EntryReader", "decode", "encode", "lifetime_facts", "matches", "retention"]
 
-logger = logging.getLogger("tokenkit.storage")
+logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 _VERSION = 1
 _REFRESH_TOKEN_LIFETIME = 400 * 24 * 3600  # seconds; where the endpoint does not say

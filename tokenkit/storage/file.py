@@ -29,7 +29,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["FileTokenStorage"]
 
-logger = logging.getLogger("tokenkit.storage")
+logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import webbrowser
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, final
@@ -160,9 +160,9 @@ class SignedInFetcher(TokenFetcher):
             raise ConfigurationError(f"flow must be a DeviceSignIn or a BrowserSignIn, not {type(flow).__name__}")
         self.flow = flow
         self.spends_refresh_token = True
-        self.name = flow.name
-        self.depends_on = flow.depends_on
-        self.ttl = flow.ttl
+        self.name: str = flow.name
+        self.depends_on: Sequence[str] = flow.depends_on
+        self.ttl: timedelta | None = flow.ttl
 
     def __repr__(self) -> str:
         return f"<SignedInFetcher of {self.flow!r}>"

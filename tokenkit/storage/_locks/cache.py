@@ -15,7 +15,7 @@ from tokenkit.storage._locks.holds import Hold
 
 __all__ = ["CacheLocks"]
 
-logger = logging.getLogger("tokenkit.storage")
+logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 _CLOCK = SystemClock()
 _POLL_INTERVAL = 0.05  # seconds
