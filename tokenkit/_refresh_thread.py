@@ -128,7 +128,8 @@ class RefreshThread:
 
     def runs(self) -> bool:
         """Return whether the thread is there. A hint: it may end at any time where nothing is left to wait for."""
-        return self._thread is not None
+        thread = self._thread
+        return thread is not None and (thread.ident is None or thread.is_alive())  # it may be thrown out as it begins
 
     def _put(self, item: object) -> None:
         self._inbox.put(item)
@@ -139,6 +140,7 @@ class RefreshThread:
 
     def _live(self) -> None:
         me = threading.current_thread()
+        pause = 0.0
         try:
             while self._thread is me:
                 try:
@@ -146,9 +148,11 @@ class RefreshThread:
                     if nap is None and self._may_end(me):
                         return
                     self._nap(0.0 if nap is None else nap)
+                    pause = 0.0
                 except BaseException as error:
                     logger.error("the refresh thread goes on after %s", type(error).__name__)
-                    self._nap(1.0)
+                    self._nap(pause)
+                    pause = min(_TRY_AGAIN, 4 * pause + 0.01)  # should it go on like that
         except BaseException as error:
             logger.error("another refresh thread takes over after %s", type(error).__name__)
         finally:
@@ -204,7 +208,11 @@ class RefreshThread:
             if item is _GONE:
                 self._gone += 1
             elif isinstance(item, tuple):
-                self._push(*item)
+                try:
+                    self._push(*item)
+                except BaseException:
+                    self._inbox.put(item)
+                    raise
             else:  # a piece of work that is done
                 self._doorbell.young.pop(item, None)
                 self._old.discard(item)
@@ -230,14 +238,14 @@ class RefreshThread:
     def _ask(self, owner: Renewable, ticket: weakref.ref[Any], now: float) -> None:
         try:
             again_at, rank = owner.tick(now)
+            if rank == AT_ONCE:
+                self._begin(ticket, now)
+            elif rank is not None:
+                heapq.heappush(self._ready, (rank, next(self._count), ticket))
+            self._push(again_at if again_at > now else now + _TRY_AGAIN, ticket)  # whatever it says, this never spins
         except BaseException:
-            self._push(now + 1, ticket)
+            self._push(now, ticket)
             raise
-        if rank == AT_ONCE:
-            self._begin(ticket, now)
-        elif rank is not None:
-            heapq.heappush(self._ready, (rank, next(self._count), ticket))
-        self._push(again_at if again_at > now else now + _TRY_AGAIN, ticket)  # whatever it says, this never spins
 
     def _age(self, now: float) -> None:
         """Take their places from those who have had them for too long."""

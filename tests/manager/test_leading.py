@@ -390,13 +390,18 @@ def test_an_interrupt_before_the_thread_is_told_is_made_up_for(harness: Harness,
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_an_interrupt_on_the_thread_ends_the_attempt_alone(harness: Harness, interrupt: type[BaseException]) -> None:
-    """A source that raises one in the background fails its attempt; the thread lives on."""
+    """What falls into a worker is nobody's failure and raises no back-off; the thread lives on."""
     harness.source.then(interrupt())
-    with pytest.raises(AuthenticationError, match=interrupt.__name__):
-        harness.manager.get_token()
-    harness.advance(60)
     assert "token-2" == harness.manager.get_token().access_token
     assert 1 == len({one.thread for one in harness.source.asked})
+
+
+def test_a_source_that_always_breaks_off_is_not_asked_in_a_loop(harness: Harness) -> None:
+    """The second time in a row is a failure like any other."""
+    harness.source.always = SystemExit()
+    with pytest.raises(AuthenticationError, match="SystemExit"):
+        harness.manager.get_token()
+    assert 2 == harness.source.fetches
 
 
 def test_a_real_clock_leads_too(make_harness: Callable[..., Harness]) -> None:

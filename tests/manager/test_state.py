@@ -1,5 +1,6 @@
 """What a manager holds: deadlines, back-off, and the strikes of tokens rejected young; without lock or thread."""
 
+import math
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -31,7 +32,7 @@ class Held:
 
     def publish(self, name: str = "token", *, adopted: bool = False, **facts: float) -> Token:
         token = self.token(name, **facts)
-        self.state.publish(token, self.now, adopted=adopted)
+        self.state.publish(token, self.now, asked_at=-math.inf if adopted else self.now)
         return token
 
 
@@ -104,16 +105,17 @@ def test_a_permanent_refusal_delays_the_due_token(held: Held) -> None:
 def test_only_a_newer_token_improves(held: Held, age: float, better: bool) -> None:
     """A late result, or a find in the storage, counts if it was issued later."""
     held.publish()
-    assert better == held.state.improve(held.token("late", age=age), held.now, adopted=True)
+    assert better == held.state.improve(held.token("late", age=age), held.now, asked_at=-math.inf)
     assert ("late" if better else "token") == held.state.snapshot.token.access_token
 
 
-def test_any_token_improves_nothing(held: Held) -> None:
-    """Where none is held a late one will do, but not the rejected one."""
+def test_a_newer_token_improves_nothing(held: Held) -> None:
+    """Where none is held a late one will do, but not the rejected one, nor one that is older than that."""
     rejected = held.publish()
     held.state.give_up(rejected, held.now, counted=False)
-    assert not held.state.improve(rejected, held.now, adopted=True)
-    assert held.state.improve(held.token("older", age=5), held.now, adopted=True)
+    assert not held.state.improve(rejected, held.now, asked_at=-math.inf)
+    assert not held.state.improve(held.token("older", age=5), held.now, asked_at=-math.inf)
+    assert held.state.improve(held.token("newer", age=-5), held.now, asked_at=-math.inf)
 
 
 def test_giving_up_tells_what_it_did(held: Held) -> None:

@@ -11,6 +11,7 @@ from support.scripted import PATIENCE, STEADY, Harness, down, outcomes
 from tokenkit import (
     AuthenticationError,
     ConfigurationError,
+    FetchOptions,
     RefreshPolicy,
     StorageError,
     Token,
@@ -356,8 +357,20 @@ def test_a_refused_refresh_token_that_another_has_rotated(shared: Harness, stora
         raise refused()
 
     shared.source.then(lose)
-    assert winner == shared.manager.force_refresh()
+    assert winner == shared.manager.get_token(options=FetchOptions(renew_required=True))
     assert (winner, 2) == (storage.get(KEY), shared.source.fetches)
+
+
+def test_a_forced_token_is_never_one_that_another_has_stored(shared: Harness, storage: InMemoryTokenStorage) -> None:
+    """Only their newest refresh token is taken: the source is asked with it."""
+    shared.source.rotates = True
+    shared.manager.get_token()
+    shared.advance(10)
+    theirs = replace(not_ours(shared.source.token()), refresh_token="rotated")
+    storage.set(KEY, theirs)
+    token = shared.manager.force_refresh()
+    assert (2, "rotated") == (shared.source.fetches, shared.source.asked[1].previous.refresh_token)
+    assert token.access_token != theirs.access_token
 
 
 def test_a_rotated_refresh_token_is_spent(shared: Harness, storage: InMemoryTokenStorage) -> None:

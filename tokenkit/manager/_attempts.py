@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
 from tokenkit.contracts import Challenge
@@ -28,6 +28,7 @@ class Request:
     limit: float  # seconds that it may take from its start
     asks: bool = True  # False: it looks into the storage and never asks the source
     forced: bool = False  # whether the user asked for it, back-off or not
+    adopts: bool = True  # whether a token that another has stored will do
     supersedes: bool = False  # whether another hung when it was made
     skips_lock: bool = False  # a hung predecessor of this process may hold the storage's lock for ever
     skips_storage: bool = False  # one of this process hangs inside the storage
@@ -39,6 +40,7 @@ class Run:
 
     __slots__ = (
         "adopted",
+        "adopts",
         "asks",
         "background",
         "challenge",
@@ -82,6 +84,7 @@ class Run:
         self.asks = request.asks
         self.challenge = challenge  # of who was rejected, for the source
         self.forced = request.forced
+        self.adopts = request.adopts
         self.skips_lock = request.skips_lock
         self.skips_storage = request.skips_storage
         self.superseded = False  # written by the engine: another has taken its place
@@ -138,14 +141,26 @@ class Attempt:
         """Whether the calling thread is the one that runs it."""
         return self.run is not None and self.outcome is None and self.run.thread == threading.get_ident()
 
-    def judged(self, now: float) -> Outcome:
-        """Return how it ended, which is set as :attr:`outcome` when all that follows from it is done."""
+    def serves(self, asked_after: float) -> bool:
+        """Whether its token will do for who wants one that the source is asked for after *asked_after*."""
+        if self.run is not None:
+            return self.run.started_at >= asked_after
+        if asked_after > -math.inf:
+            self.request = replace(self.request, adopts=False)
+        return True
+
+    def judged(self, now: float, *, is_first_cut: bool) -> Outcome:
+        """Return how it ended, which is set as :attr:`outcome` when all that follows from it is done.
+
+        What is thrown into a worker is nobody's failure; but a source that throws such things itself is asked no second
+        time without a back-off (*is_first_cut*).
+        """
         run = self.run
         assert run is not None
         error, cut_short = run.error, run.cut_short or (run.token is None and run.deadline == run.until <= now)
         if run.token is None and error is None and run.asks:  # interrupted outside of what the source does
-            error, cut_short = AuthenticationError("the renewal broke off", transient=True), not run.background
-        cut_short = cut_short and run.token is None and not run.superseded
+            error, cut_short = AuthenticationError("the renewal broke off", transient=True), True
+        cut_short = cut_short and run.token is None and not run.superseded and (is_first_cut or not run.background)
         failed = error is not None and not (run.token or run.superseded or cut_short)
         return Outcome(run.token, error, failed, cut_short)
 

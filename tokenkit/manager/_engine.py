@@ -90,8 +90,11 @@ class Engine:
 
     # What callers ask for
 
-    def acquire(self, timeout: float, limit: float, options: FetchOptions) -> Token:
-        """Return a usable token: the held one at once, else one that is waited for until *timeout* is over."""
+    def acquire(self, timeout: float, limit: float, options: FetchOptions, *, forced: bool = False) -> Token:
+        """Return a usable token: the held one at once, else one that is waited for until *timeout* is over.
+
+        Where *forced*, one that the source is asked for from now on.
+        """
         self.enter_process()
         offers = False
         try:
@@ -116,7 +119,10 @@ class Engine:
             self._announcer.tell("cache_hit", "due" if now >= snapshot.due_at else "fresh")
             return snapshot.token
         self._announcer.tell("cache_miss", missing)
-        return self._wait(Call(now + timeout, limit, after, options.report_error, options.renew_synchronous))
+        asked_after = now if forced else -math.inf
+        return self._wait(
+            Call(now + timeout, limit, after, options.report_error, options.renew_synchronous, asked_after)
+        )
 
     def _needs_offer_locked(self, now: float, skip_back_off: bool) -> bool:
         """Return whether the thread must be told that there is something to do ahead of callers."""
@@ -170,7 +176,7 @@ class Engine:
         self.enter_process()
         with self._lock:
             now = self._clock.monotonic()
-            self.state.publish(token, now, adopted=False)
+            self.state.publish(token, now, asked_at=now)
             self._renewed.notify_all()
             if self._background and not self._schedule.stopped:
                 self._tell_locked(self._schedule.next_change(now))

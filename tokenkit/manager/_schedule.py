@@ -42,6 +42,7 @@ class Call:
     after: int  # only a token of a later generation will do
     report_error: bool
     skip_back_off: bool
+    asked_after: float = -math.inf  # only a token that the source was asked for later will do, and none of a storage
     joined: Attempt | None = None
 
 
@@ -55,6 +56,7 @@ class Schedule:
         self.state = TokenState(policy, clock)  # also read without the lock, but for its snapshot's sake only
         self.stopped = False
         self._is_slow = False
+        self._cut_short: Attempt | None = None  # the last one, if an interrupt fell into its worker
         self.begin_process()
 
     def begin_process(self) -> None:
@@ -83,12 +85,14 @@ class Schedule:
         """
         under_way = self._under_way(now)
         snapshot = self.state.usable(now)
-        if snapshot is not None and snapshot.generation > call.after:
+        if snapshot is not None and snapshot.generation > call.after and snapshot.asked_at >= call.asked_after:
             return snapshot.token
         if self.stopped:
             raise RenewalStoppedError(f"the token manager of {self._name} is stopped")
         self._report(call, now)
-        attempt = call.joined = under_way or self._due(call, now)
+        attempt = under_way or self._due(call, now)
+        if attempt is not None and attempt.serves(call.asked_after):
+            call.joined = attempt
         if attempt is not None and attempt.needs_caller(now, call.deadline):
             return attempt
         if now >= call.deadline:
@@ -213,7 +217,8 @@ class Schedule:
         landed = run.token is not None and self._hold(run, run.token, now)
         if run.outdates:
             self.state.wanted = True
-        outcome = attempt.judged(now)
+        outcome = attempt.judged(now, is_first_cut=self._cut_short in (None, attempt))
+        self._cut_short = attempt if outcome.cut_short else None
         if outcome.failed:
             self.state.fail(outcome.error, now)
         if attempt.request.asks and not run.superseded:
@@ -223,7 +228,8 @@ class Schedule:
         return landed
 
     def _hold(self, run: Run, token: Token, now: float) -> bool:
+        asked_at = -math.inf if run.adopted else run.started_at
         if run.superseded or run.generation != self.state.generations or not run.asks:  # it was not alone
-            return self.state.improve(token, now, adopted=run.adopted, challenge=run.challenge)
-        self.state.publish(token, now, adopted=run.adopted, challenge=run.challenge)
+            return self.state.improve(token, now, asked_at=asked_at, challenge=run.challenge)
+        self.state.publish(token, now, asked_at=asked_at, challenge=run.challenge)
         return True

@@ -38,6 +38,7 @@ class Renewing(Protocol):
     challenge: Challenge | None
     deadline: float
     forced: bool
+    adopts: bool
     skips_lock: bool
     skips_storage: bool
     # Written while it runs:
@@ -99,8 +100,8 @@ class SharedSource:
             attempt.error = as_token_error(error, outer)
         except BaseException as error:  # KeyboardInterrupt while a caller leads: his alone
             attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
+            attempt.cut_short = True
             if not attempt.background:
-                attempt.cut_short = True
                 raise
 
     def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report) -> Renewed:
@@ -129,7 +130,7 @@ class SharedSource:
         renewed = shared.renew(
             known,
             ask,
-            lambda stored: self._is_better(stored, known, rejected),
+            lambda stored: attempt.adopts and self._is_better(stored, known, rejected),
             lock_timeout=None if attempt.skips_lock else self._patience(attempt, known or shared.read()),
             held_was_saved=known is not None and known is self._saved,
             note_lock=note_lock,

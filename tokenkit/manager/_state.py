@@ -25,12 +25,13 @@ _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for reje
 class Snapshot:
     """A held token and its deadlines. Never changed: readers take one reference and see one whole state."""
 
-    __slots__ = ("challenge", "due_at", "exempt", "expired_at", "generation", "landed_at", "token")
+    __slots__ = ("asked_at", "challenge", "due_at", "exempt", "expired_at", "generation", "landed_at", "token")
 
     def __init__(
         self,
         token: Token,
         *,
+        asked_at: float,
         due_at: float,
         expired_at: float,
         landed_at: float,
@@ -39,6 +40,7 @@ class Snapshot:
         challenge: Challenge | None = None,
     ) -> None:
         self.token = token
+        self.asked_at = asked_at  # when the attempt began that asked the source for it; -inf: found in the storage
         self.due_at = due_at
         self.expired_at = expired_at
         self.landed_at = landed_at
@@ -142,6 +144,7 @@ class TokenState:
             return
         self.snapshot = Snapshot(
             held.token,
+            asked_at=held.asked_at,
             due_at=now + max(left, 0.0),
             expired_at=held.expired_at,
             landed_at=held.landed_at,
@@ -150,9 +153,16 @@ class TokenState:
             challenge=held.challenge,
         )
 
-    def publish(self, token: Token, now: float, *, adopted: bool, challenge: Challenge | None = None) -> None:
-        """Hold *token* from *now* on. May be repeated, should an interrupt fall in: the generation is counted last."""
-        wall = self._clock.now()
+    def publish(self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None) -> None:
+        """Hold *token* from *now* on. May be repeated, should an interrupt fall in: the generation is counted last.
+
+        Args:
+            token: It.
+            now: The monotonic time.
+            asked_at: When the attempt began in which the source gave it; -inf: it was found in the storage.
+            challenge: What the source was told for it.
+        """
+        wall, adopted = self._clock.now(), asked_at == -math.inf
         due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
         if adopted:
             due_in = min(due_in, self._found_due_in(token, wall))
@@ -160,6 +170,7 @@ class TokenState:
         self.known = token
         self.snapshot = Snapshot(
             token,
+            asked_at=asked_at,
             due_at=now + min(due_in, usable_for),  # until then nobody looks at the expiry
             expired_at=now + usable_for,
             landed_at=now,
@@ -183,13 +194,13 @@ class TokenState:
             return 0.0
         return left - self._policy.seconds("retry_safety_margin")
 
-    def improve(self, token: Token, now: float, *, adopted: bool, challenge: Challenge | None = None) -> bool:
-        """Hold *token*, which comes late or from the storage, if it is better than what is held; return whether."""
+    def improve(self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None) -> bool:
+        """Hold *token*, which comes late or from the storage, if it is newer than all that was held; return whether."""
         if self.rejected is not None and token.access_token == self.rejected.access_token:
             return False
-        if self.snapshot is not None and not is_newer(token, self.snapshot.token):
+        if self.known is not None and not is_newer(token, self.known):
             return False
-        self.publish(token, now, adopted=adopted, challenge=challenge)
+        self.publish(token, now, asked_at=asked_at, challenge=challenge)
         return True
 
     def fail(self, error: AuthenticationError | None, now: float) -> None:

@@ -134,11 +134,14 @@ class TokenManager:
         return snapshot.token
 
     def force_refresh(self, timeout: float | timedelta | None = None) -> Token:
-        """Return a token newer than the current one, back-off or not; it may be one that another just stored.
+        """Return a token that the source is asked for after this call began, back-off or not.
 
-        The *timeout* and what is raised are those of :meth:`get_token`.
+        Callers who come before that attempt has begun share it. From the storage it takes the newest refresh token
+        only, never a token that another process has put there. The *timeout* and what is raised are those of
+        :meth:`get_token`.
         """
-        return self.get_token(timeout, FetchOptions(renew_required=True, renew_synchronous=True))
+        options = FetchOptions(renew_required=True, renew_synchronous=True)
+        return self._engine.acquire(*time_limits(timeout, options, self._policy), options, forced=True)
 
     def access_token(self, force_refresh: bool = False) -> str:
         """Return the bare text of a valid token, for clients that are not ``requests`` and take a function.

@@ -133,11 +133,7 @@ def renewals(number: int, stored: bool, background: bool) -> tuple[str | None, l
     "background",
     [
         pytest.param(False, id="led"),
-        pytest.param(
-            True,
-            id="background",
-            marks=pytest.mark.xfail(strict=True, reason="in a worker it raises the back-off"),
-        ),
+        pytest.param(True, id="background"),
     ],
 )
 def test_an_interrupt_at_every_entry_costs_nothing(stored: bool, background: bool) -> None:

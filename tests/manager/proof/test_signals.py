@@ -43,6 +43,9 @@ class Thrown(BaseException):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of a thread that it ended
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # of one that it ended before it had begun
 @pytest.mark.parametrize("background", [False, True], ids=["led", "background"])
 def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool) -> None:
     """PyThreadState_SetAsyncExc into a caller, and into whatever thread renews: the next caller has a token soon."""

@@ -35,8 +35,7 @@ LIMIT = 5.0  # seconds that a fetch may take
 class World:
     """One seed's."""
 
-    def __init__(self, seed: int, *, all_promises: bool = False) -> None:
-        self._all_promises = all_promises
+    def __init__(self, seed: int) -> None:
         self.baton = Baton(seed)
         self.random = self.baton.random
         self.wrong: list[str] = []
@@ -121,8 +120,7 @@ class World:
         except AuthenticationError:
             pass
         took = self.baton.now - began
-        if self._all_promises:
-            self.check_order()
+        self.check_order()
         self.check(self.led or took <= limit + 1e-6, f"{what} took {took:.3f} of {limit} s")
         self.check(not late or took >= limit - 1e-6, f"{what} gave up after {took:.3f} of {limit} s")
         if took > 2 * LIMIT and not self.led:
@@ -132,7 +130,7 @@ class World:
             late_by = self.baton.now - max(came, began)
             self.check(self.led or late_by <= 1e-6, f"{what} came back {late_by:.3f} s after its token")
             self.check(not token.is_expired(self.clock.now()), f"{what} gave an expired token")
-            if what == "force" and self._all_promises:
+            if what == "force":
                 self.check(self.source.begun[token.access_token] >= began, "force_refresh gave a token of before")
 
     def check_order(self) -> None:
@@ -194,9 +192,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def visit(seed: int, *, all_promises: bool = False) -> list[str]:
+def visit(seed: int) -> list[str]:
     """Return what is wrong in the world of *seed*."""
-    world = World(seed, all_promises=all_promises)
+    world = World(seed)
     try:
         world.baton.run(world.live)
     except Stuck as stuck:
@@ -217,20 +215,8 @@ def test_no_order_of_events_breaks_a_promise() -> None:
     assert [] == wrong
 
 
-@pytest.mark.xfail(strict=True, reason="force_refresh() joins an attempt that began before it")
-def test_a_forced_token_was_asked_for_after_the_call() -> None:
-    """What was under way before does not count."""
-    assert [] == [wrong for seed in range(WORLDS) for wrong in visit(seed, all_promises=True) if "force" in wrong]
-
-
-@pytest.mark.xfail(strict=False, reason="a late result is held where what was newer has been invalidated")
-def test_a_late_result_never_takes_the_place_of_a_newer_one() -> None:
-    """Not even of one that has been given up since."""
-    assert [] == [wrong for seed in range(WORLDS) for wrong in visit(seed, all_promises=True) if "older" in wrong]
-
-
 def _publish(self: Schedule, run: Run, token: Token, now: float) -> bool:
-    self.state.publish(token, now, adopted=False)
+    self.state.publish(token, now, asked_at=now)
     return True
 
 
@@ -248,4 +234,4 @@ MUTANTS = {
 def test_a_mutant_is_caught(mutant: tuple[type, str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the rules that hold the engine together is taken away, and a world tells."""
     monkeypatch.setattr(*mutant)
-    assert any(told for seed in range(200) for told in visit(seed, all_promises=True) if "force" not in told)
+    assert any(told for seed in range(200) for told in visit(seed))
