@@ -195,7 +195,7 @@ class Authoriser:
         if replayed and record is not None and response.status_code in self._settings.statuses:
             return self._once(response, record, hook, options)  # betamax gives the request of the recording
         if response.is_redirect and record is None:
-            return without_location(response, self.header, self.may_follow)
+            return without_location(response, self.may_follow)
         return None
 
     def _once(

@@ -19,19 +19,17 @@ __all__ = ["redirect_target", "without_location"]
 _REQUESTS = SessionRedirectMixin()
 
 
-def without_location(response: Response, header: str, may_follow: Callable[[str, str], bool]) -> Response | None:
+def without_location(response: Response, may_follow: Callable[[str, str], bool]) -> Response | None:
     """Return what the caller is to get in place of a redirect that a cache gave; None for the redirect as it is.
 
-    Nobody knows here which request will be redirected, so a token that requests would leave on it is kept from
-    following: by not letting requests know where to go.
+    Nobody knows here which request will be redirected, nor whether its session takes ``Authorization`` off, so a token
+    is kept from following by not letting requests know where to go.
 
     Raises:
         requests.exceptions.InvalidURL: It leads nowhere.
     """
     here, target = response.request.url or "", redirect_target(response) or ""
     if may_follow(here, target):
-        return None
-    if header.lower() == "authorization" and _REQUESTS.should_strip_auth(here, target):  # type: ignore[no-untyped-call]  # in the stubs
         return None
     ended = copy.copy(response)
     ended.headers = response.headers.copy()
