@@ -234,6 +234,7 @@ SLEEPS = {
     "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
     "processes/herd.py": (1, "a client at work"),
     "processes/test_hosts.py": (4, "another program's start, a user who reads, idle time of the host"),
+    "servers/renewing.py": (2, "clients at work, and a person who signs in"),
     "servers/sharing.py": (1, "a client at work"),
     "servers/test_batches.py": (1, "a client at work"),
     "storage/test_redis.py": (1, "another program's start"),
@@ -241,6 +242,7 @@ SLEEPS = {
     "support/daemons.py": (1, "another program's start"),
     "support/forked.py": (1, "for threads that have asked for the interpreter's own lock"),
     "support/programs.py": (1, "another program's start"),
+    "support/rotation_kills.py": (1, "until a kill at a random moment"),
 }
 
 

@@ -76,9 +76,10 @@ class FetchContext(Mapping[str, Token]):
         max_retry_timeout: Seconds after which a refusal is worth another try; 60 unless the manager's policy differs.
         challenge: What the resource said when it rejected the token that this fetch replaces. None: it rejected none,
             or said nothing. Of several callers that were rejected, it is that of the first.
+        grant_key: The storage's key of the refresh token that may be spent now: its newest was read there. None: any.
     """
 
-    __slots__ = ("_clock", "_timeout", "_tokens", "challenge", "forced", "max_retry_timeout")
+    __slots__ = ("_clock", "_timeout", "_tokens", "challenge", "forced", "grant_key", "max_retry_timeout")
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class FetchContext(Mapping[str, Token]):
         forced: bool = False,
         max_retry_timeout: float = 60.0,
         challenge: Challenge | None = None,
+        grant_key: str | None = None,
     ) -> None:
         self._tokens = dict(tokens)
         self._timeout = timeout
@@ -96,6 +98,7 @@ class FetchContext(Mapping[str, Token]):
         self.forced: bool = forced
         self.max_retry_timeout: float = max_retry_timeout
         self.challenge: Challenge | None = challenge
+        self.grant_key: str | None = grant_key
 
     @property
     def timeout(self) -> float | None:

@@ -316,6 +316,64 @@ def test_a_storage_that_was_cleared_is_filled_again(
         assert token.access_token == stored.access_token
 
 
+def test_a_new_refresh_token_is_spent_by_one_of_all_who_are_given_it(make: Make, local_idp: LocalIdP) -> None:
+    """A person has signed in again: the others, who held the old grant, go on from what the first of them stored."""
+    given = [local_idp.issue(kind="refresh").access_token]
+    storage = InMemoryTokenStorage()
+    programs = [start(make(refresh_token=lambda: given[0]), storage) for _ in range(3)]
+    for _ in range(2):
+        for one in programs:
+            one.force_refresh(timeout=10)  # may find what another has just got
+            assert local_idp.is_active(one.force_refresh(timeout=10))
+        given[0] = local_idp.issue(kind="refresh").access_token
+    assert 0 == local_idp.reuse_detected
+
+
+@pytest.mark.parametrize("moment", ["lock", "get"])
+def test_a_refresh_token_that_is_given_in_mid_renewal_is_not_spent_unread(
+    make: Make, local_idp: LocalIdP, moment: str
+) -> None:
+    """The lock is of the old grant then: the attempt begins anew, and finds what another has for the new one."""
+    old, new = (local_idp.issue(kind="refresh").access_token for _ in range(2))
+    given, storage = [old], WatchedStorage()
+    for _ in range(2):
+        run_once(make(refresh_token=new), storage.inner)
+    with start(make(refresh_token=lambda: given[0]), storage) as manager:
+        manager.force_refresh(timeout=10)
+        storage.before[moment] = lambda *_: given.__setitem__(0, new)
+        assert local_idp.is_active(manager.force_refresh(timeout=10))
+    assert 0 == local_idp.reuse_detected
+
+
+def test_a_bare_pipeline_does_not_spend_it_either(make: Make, local_idp: LocalIdP) -> None:
+    """It fails, says so, and goes on from the newest at the next call."""
+    old, new = (local_idp.issue(kind="refresh").access_token for _ in range(2))
+    given, storage = [old], WatchedStorage()
+    for _ in range(2):
+        run_once(make(refresh_token=new), storage.inner)
+    pipeline = TokenFetchPipeline([make(refresh_token=lambda: given[0])], storage)
+    pipeline.execute()
+    storage.before["lock"] = lambda *_: given.__setitem__(0, new)
+    with pytest.raises(AuthenticationError, match="another refresh token was given") as caught:
+        pipeline.execute(force_refresh=True)
+    assert caught.value.transient
+    assert local_idp.is_active(pipeline.execute(force_refresh=True))
+
+
+def test_the_old_grant_is_left_although_the_new_one_could_not_be_asked_at_once(make: Make, local_idp: LocalIdP) -> None:
+    """Without a storage, too, and however often the first try with the new refresh token fails."""
+    given = [local_idp.issue(kind="refresh").access_token]
+    with start(make(refresh_token=lambda: given[0], retries=0), None) as manager:
+        manager.get_token()
+        given[0] = local_idp.issue(kind="refresh").access_token
+        local_idp.fail("token", status=503, times=2)
+        for _ in range(2):
+            with pytest.raises(TokenEndpointError):
+                manager.force_refresh(timeout=10)
+        manager.force_refresh(timeout=10)
+        assert [given[0]] == local_idp.last_form["refresh_token"]
+
+
 REFUSALS: list[dict[str, Any]] = [
     {"status": 403},
     {"status": 404},

@@ -25,6 +25,7 @@ class RefreshTokenMemory:
     def __init__(self) -> None:
         self._newer: dict[str, str] = {}  # by the digest of one, what took its place
         self._gone: dict[str, None] = {}  # digests
+        self._first: dict[str, str] = {}  # by the digest of one, that of the given one it descends from
 
     def __reduce__(self) -> tuple[type[RefreshTokenMemory], tuple[()]]:
         return RefreshTokenMemory, ()
@@ -36,6 +37,15 @@ class RefreshTokenMemory:
         if spent != newer:
             self._newer[digest_of(spent)] = newer
             _cut(self._newer)
+
+    def descends(self, refresh_token: str, first: str) -> None:
+        """Note that the server gave *refresh_token* to who began with *first*."""
+        self._first[digest_of(refresh_token)] = digest_of(first)
+        _cut(self._first)
+
+    def is_of_another(self, refresh_token: str, first: str) -> bool:
+        """Return whether *refresh_token* is known to descend from another one than *first*."""
+        return self._first.get(digest_of(refresh_token), digest_of(first)) != digest_of(first)
 
     def refused(self, spent: str) -> None:
         """Note that the server called *spent* no good."""

@@ -77,6 +77,7 @@ class SharedToken:
         self._source = source
         self._report = report
         self._ledger = ledger_of(storage)
+        self.grant_key = grant_key
         self._grant: SharedGrant | None = None
         if grant_key is not None:
             self._grant = SharedGrant(storage, grant_key, self._ledger, rotates=rotates, source=source)

@@ -115,10 +115,23 @@ class SharedSource:
                 warn_of_loss(self._provider.service_name)
             return Renewed(token, False)
 
+        shared = self._shared(self._storage, tell)
+        try:
+            return self._renew_shared(shared, attempt, known, rejected, tell)
+        except AuthenticationError:
+            again = self._shared(self._storage, tell)
+            if again.grant_key == shared.grant_key:
+                raise
+        # Another refresh token was given meanwhile, as by a person who has signed in again.
+        return self._renew_shared(again, attempt, known, rejected, tell)
+
+    def _renew_shared(
+        self, shared: SharedToken, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report
+    ) -> Renewed:
         def ask(previous: Token | None) -> Token:
             attempt.inside_storage = False
             try:
-                return self._ask(attempt, previous, tell)
+                return self._ask(attempt, previous, tell, shared.grant_key)
             finally:
                 attempt.inside_storage = True
 
@@ -126,7 +139,6 @@ class SharedSource:
             attempt.holds_lock = held
 
         attempt.inside_storage = True  # until it lands, but for the source's time
-        shared = self._shared(self._storage, tell)
         renewed = shared.renew(
             known,
             ask,
@@ -236,15 +248,15 @@ class SharedSource:
         is_new = known is None or is_newer(stored, known)
         return is_new and self._policy.is_usable(stored, self._clock.now())
 
-    def _ask(self, attempt: Renewing, previous: Token | None, tell: Report) -> Token:
+    def _ask(self, attempt: Renewing, previous: Token | None, tell: Report, grant_key: str | None = None) -> Token:
         began = self._clock.monotonic()
         result = "error"
         try:
-            token: object = self._called(attempt, previous)
+            token: object = self._called(attempt, previous, grant_key)
             if isinstance(token, Token):
                 attempt.token = token  # not lost from here on, should what follows be interrupted, or hang
             if isinstance(token, Token) and self._expired_on_its_way(attempt, token, began):
-                token = self._called(attempt, token)  # its refresh token, if it has one, is the one to spend now
+                token = self._called(attempt, token, grant_key)  # its refresh token, if any, is the one to spend
             attempt.token = token = checked(token, self._provider.service_name, self._clock.now())
             result = "success"
             return token
@@ -260,7 +272,7 @@ class SharedSource:
         was_good = not token.is_expired(now - timedelta(seconds=moment - began))
         return was_good and token.is_expired(now) and moment < attempt.deadline  # else another attempt is under way
 
-    def _called(self, attempt: Renewing, previous: Token | None) -> Token:
+    def _called(self, attempt: Renewing, previous: Token | None, grant_key: str | None) -> Token:
         provider, now = self._provider, self._clock.monotonic()
         if attempt.is_late(now):  # what it would spend, its successor has spent
             raise AuthenticationError(f"no time was left to ask {provider.service_name}", transient=True)
@@ -272,6 +284,7 @@ class SharedSource:
             forced=attempt.forced,
             max_retry_timeout=pause,
             challenge=attempt.challenge,
+            grant_key=grant_key,
         )
         if previous is None:
             return provider.fetch_token(context) if self._fetch_takes_context else provider.fetch_token()

@@ -84,6 +84,7 @@ class Execution:
         self._read: dict[str, Token] = {}  # what the storage had last, good or not
         self._cached: set[str] = set()  # of those, the ones that this run did not fetch itself
         self._distrusted: dict[str, Token] = {}  # not to be taken again, by step
+        self._grants: dict[str, str | None] = {}  # the key of the grant that is shared, as read last, by step
 
     def distrust(self, name: str, token: Token | None = None) -> None:
         """Take no token of step *name* that is *token* or older; None: the one it has, or else the cached one."""
@@ -186,6 +187,7 @@ class Execution:
             forced=self._asked.forced,
             max_retry_timeout=self._asked.max_retry_timeout,
             challenge=self._asked.challenge,
+            grant_key=self._grants.get(step.name),
         )
         outer = sys.exc_info()[1]
         try:
@@ -210,13 +212,14 @@ class Execution:
         return self._got.get(name) is token and not token.is_expired(self._clock.now())
 
     def _shared(self, step: TokenFetcher, report: Report = lambda *_: None) -> SharedToken:
+        grant_key = self._grants[step.name] = step.grant_key
         return SharedToken(
             self._places.storage,
             self._places.keys[step.name],
             self._clock,
             source=step.name,
             report=report,
-            grant_key=step.grant_key,
+            grant_key=grant_key,
             rotates=step.rotates,
         )
 

@@ -68,7 +68,14 @@ provider.registerGrantType(EXCHANGE, async (ctx) => {
   await issue(ctx, actor ? `${subject} by ${actor}` : subject, 'exchange', { issued_token_type: ACCESS_TOKEN_TYPE });
 }, ['subject_token', 'subject_token_type', 'actor_token', 'actor_token_type', 'requested_token_type', 'scope']);
 
+let revoked = 0; // grants that were ended, as after the reuse of a refresh token
+provider.on('grant.revoked', () => { revoked += 1; });
+
 provider.use(async (ctx, next) => {
+  if (ctx.path === '/revoked-grants') {
+    ctx.body = String(revoked);
+    return undefined;
+  }
   if (ctx.path !== '/resource') return next();
   const value = /^Bearer (.+)$/.exec(ctx.get('authorization'))?.[1];
   const token = value && (await provider.ClientCredentials.find(value) || await provider.AccessToken.find(value));

@@ -46,15 +46,10 @@ class RefreshTokenFetcher(OAuth2Fetcher):
     spends_refresh_token = True
     grant: ClassVar[str] = "refresh_token"
     secret_arguments: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher.secret_arguments, "refresh_token")
-    _opened: ClassVar[tuple[str, ...]] = (*OAuth2Fetcher._opened, "_first")
 
     def __post_init__(self) -> None:
         check_secrets(refresh_token=self.refresh_token)
         super().__post_init__()
-
-    def _open(self) -> None:
-        super()._open()
-        self._first: str | None = None  # the refresh token as given last; replaced whole
 
     @property
     def grant_key(self) -> str | None:
@@ -95,14 +90,19 @@ class RefreshTokenFetcher(OAuth2Fetcher):
 
     def _renewed(self, current: Token | None, context: FetchContext) -> Token:
         first = self._given(context)  # once: what it is read from may change meanwhile
-        if self._first not in (None, first):
-            current = None  # a person has signed in again, and it may be another one
-        self._first = first
-        spent = self._memory.newest(first if current is None else current.refresh_token or first)
+        if context.grant_key not in (None, grant_key(first)):  # its newest was not looked for, nor is it locked
+            message = "another refresh token was given just now, and is spent at the next try"
+            raise AuthenticationError(message, step_name=self.name, transient=True)
+        known = first if current is None else current.refresh_token or first
+        if self._memory.is_of_another(known, first):
+            current, known = None, first  # a person has signed in again, and it may be another one
+        spent = self._memory.newest(known)
         if spent is None:
             message = "the endpoint has refused this refresh token before: a person must sign in again"
             raise SignInRequiredError(message, step_name=self.name)
-        return self._spend(spent, current, context, scope=True)
+        token = self._spend(spent, current, context, scope=True)
+        self._memory.descends(token.refresh_token or spent, first)
+        return token
 
     def _given(self, context: FetchContext) -> str:
         return text_of("refresh_token", self.refresh_token, context)
