@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from support.protected import Issuer, Reply, managed, resource
+from support.protected import Issuer, Reply, Seen, managed, resource
 
 from tokenkit.auth import BearerAuth
 from tokenkit.clock import SystemClock
@@ -56,6 +56,31 @@ def test_a_hundred_threads_with_one_revoked_token_cost_one_renewal() -> None:
 
         crowd(100, work)
     assert ([200] * 100, 2) == (statuses, mint.given)
+
+
+def test_rejections_in_chunks_cost_no_connection() -> None:
+    """Twenty threads with one revoked token open twenty, and each sends its second request over its own."""
+    mint, statuses = Issuer(), []
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager:
+
+        def behave(seen: Seen) -> Reply:
+            if seen.token in mint.good:
+                return Reply()
+            all_sent.wait(10)
+            return Reply(401, {"Transfer-Encoding": "chunked"}, b"2\r\nno\r\n0\r\n\r\n")
+
+        api.behave, all_sent = behave, threading.Barrier(20)
+        auth = BearerAuth(manager)
+        manager.get_token()
+        mint.revoke()
+
+        def work() -> None:
+            with connect(auth) as session:
+                statuses.append(session.get(api.url).status_code)
+
+        crowd(20, work)
+        assert (20, 40) == (api.connections, len(api.seen))
+    assert [200] * 20 == statuses
 
 
 def test_a_source_that_returns_the_rejected_token_gives_everybody_the_401() -> None:

@@ -62,7 +62,7 @@ class Seen:
 
 @dataclass
 class Reply:
-    """What the server is to answer; *body* None sends no length and no body."""
+    """What the server is to answer; with a Transfer-Encoding among the headers, *body* has it already."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -104,7 +104,8 @@ class Resource:
                 for name, value in reply.headers.items():
                     for one in value.split("\n"):
                         self.send_header(name, one)
-                self.send_header("Content-Length", str(len(reply.body)))
+                if "Transfer-Encoding" not in reply.headers:
+                    self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(reply.body)
