@@ -80,12 +80,14 @@ class AuthenticationError(TokenKitError):
     Attributes:
         service_name: The service that the token was for, or None.
         step_name: The fetcher or pipeline step that failed, or None.
+        host: The host of the endpoint that was asked, and its port where its URL has one, or None.
         transient: True where the same request may succeed later; retry logic reads this and no message.
         retry_after: Seconds that the endpoint asked to wait, or None. From a manager: until it asks the source again.
     """
 
     service_name: str | None = None
     step_name: str | None = None
+    host: str | None = None
     transient: bool = False
     retry_after: float | None = None
 

@@ -7,11 +7,54 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
-from tokenkit.errors import ConfigurationError
+from tokenkit.errors import AuthenticationError, ConfigurationError, TokenEndpointError
 
-__all__ = ["Announcer", "TokenEvent", "TokenListener"]
+__all__ = ["Announcer", "FailureFacts", "TokenEvent", "TokenListener", "facts_of"]
 
 logger: logging.Logger = logging.getLogger("tokenkit")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FailureFacts:
+    """What is known of a failure, without its text; it carries no secret.
+
+    Args:
+        kind: The class of the error, such as ``TransportError``.
+        status: The HTTP status of the answer, or None.
+        error: The error code of RFC 6749 section 5.2, such as ``invalid_client``, or None.
+        host: The endpoint's host, and port where its URL has one, or None.
+        transient: Whether the same request may succeed later.
+        retry_in: Seconds until the next try, if it is needed by then; of a renewal alone, else None.
+
+    Example:
+        >>> print(FailureFacts("TokenEndpointError", 401, "invalid_client", "idp.example.com"))
+        TokenEndpointError, 401, invalid_client
+    """
+
+    kind: str
+    status: int | None = None
+    error: str | None = None
+    host: str | None = None
+    transient: bool = False
+    retry_in: float | None = None
+
+    def __str__(self) -> str:
+        return ", ".join([self.kind, *(str(fact) for fact in (self.status, self.error) if fact is not None)])
+
+
+def facts_of(error: BaseException, retry_in: float | None = None) -> FailureFacts:
+    """Return the facts of *error*, whatever raised it."""
+    known = error if isinstance(error, AuthenticationError) else None
+    answer = error if isinstance(error, TokenEndpointError) else None
+    return FailureFacts(
+        kind=type(error).__name__,
+        status=answer.status if answer else None,
+        error=answer.error if answer else None,
+        host=known.host if known else None,
+        transient=known.transient if known else not isinstance(error, ConfigurationError),
+        retry_in=retry_in,
+    )
 
 
 @final
@@ -24,12 +67,18 @@ class TokenEvent:
         result: How it ended; each method of :class:`TokenListener` names its words.
         seconds: The duration or lifetime that belongs to it, or None.
         background: Whether it happened on the renewal thread rather than on a caller's.
+        reason: Why a token was wanted: ``first``, ``due``, ``expired``, ``rejected`` (by a resource), ``requested`` (by
+            the user), ``forced`` (by one who took none that was there), or ``adopted``: another process had stored one.
+            None: none was, as with ``cache_hit``.
+        failure: The facts of what failed, or None.
     """
 
     service_name: str
     result: str
     seconds: float | None = None
     background: bool = False
+    reason: str | None = None
+    failure: FailureFacts | None = None
 
 
 class TokenListener:
@@ -84,7 +133,16 @@ class Announcer:
                 raise ConfigurationError(f"a listener must be a TokenListener, not {type(listener).__name__}")
         self.hears_hits: bool = any(_overrides(one.cache_hit, TokenListener.cache_hit) for one in self.listeners)
 
-    def tell(self, name: str, result: str, seconds: float | None = None, *, background: bool = False) -> None:
+    def tell(
+        self,
+        name: str,
+        result: str,
+        seconds: float | None = None,
+        *,
+        background: bool = False,
+        reason: str | None = None,
+        failure: FailureFacts | None = None,
+    ) -> None:
         """Call the method *name* of every listener with one event. To be called with no lock held.
 
         Raises:
@@ -92,7 +150,7 @@ class Announcer:
         """
         if not self.listeners:
             return
-        event = TokenEvent(self._service_name, result, seconds, background)
+        event = TokenEvent(self._service_name, result, seconds, background, reason, failure)
         for listener in self.listeners:
             try:
                 getattr(listener, name)(event)

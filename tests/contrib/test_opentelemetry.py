@@ -5,12 +5,15 @@ from collections.abc import Iterator
 import pytest
 from support import event_log, needs
 
-from tokenkit.events import TokenEvent
+from tokenkit.events import FailureFacts, TokenEvent
 from tokenkit.testing import LocalIdP
 
 needs.module("opentelemetry.sdk.metrics")
 from opentelemetry.sdk.metrics import MeterProvider  # noqa: E402  # after the skip
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: E402
+from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
 
 from tokenkit.contrib.opentelemetry import OpenTelemetryListener  # noqa: E402
 
@@ -86,3 +89,28 @@ def test_copies_report_to_the_same_place(provider: MeterProvider) -> None:
     with pytest.raises(TypeError, match="process-wide default"):
         pickle.dumps(listener)
     pickle.loads(pickle.dumps(OpenTelemetryListener(hits=True))).cache_hit(TokenEvent("billing", "fresh"))
+
+
+def test_a_failure_says_its_kind(provider: MeterProvider, reader: InMemoryMetricReader) -> None:
+    """By the attribute that OpenTelemetry has for it."""
+    failure = FailureFacts("TokenEndpointError", 401, "invalid_client")
+    OpenTelemetryListener(provider).token_refresh(TokenEvent("billing", "error", 0.25, failure=failure))
+    (point,) = points(reader)["tokenkit.token_refresh.duration"]
+    facts = {"error.type": "TokenEndpointError", "http.response.status_code": 401, "error": "invalid_client"}
+    assert facts.items() <= dict(point.attributes).items()
+
+
+def test_an_attempt_is_a_span(provider: MeterProvider) -> None:
+    """It lasts as long as the attempt did, says why, and how it failed."""
+    spans = InMemorySpanExporter()
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    listener = OpenTelemetryListener(provider, tracer_provider=tracers)
+    listener.token_refresh(TokenEvent("billing", "success", 0.25, reason="due"))
+    listener.token_refresh(
+        TokenEvent("billing", "error", 2.0, reason="expired", failure=FailureFacts("TransportError"))
+    )
+    good, bad = spans.get_finished_spans()
+    assert ("tokenkit.renew", "due", True) == (good.name, good.attributes["reason"], good.status.is_ok)
+    assert 0.25 == pytest.approx((good.end_time - good.start_time) / 1e9, abs=0.001)
+    assert ("TransportError", False) == (bad.attributes["error.type"], bad.status.is_ok)

@@ -6,7 +6,7 @@ import pytest
 from support import event_log, needs
 
 from tokenkit import ConfigurationError, TokenManager
-from tokenkit.events import TokenEvent
+from tokenkit.events import FailureFacts, TokenEvent
 from tokenkit.fetchers import StaticTokenFetcher
 from tokenkit.testing import LocalIdP
 
@@ -93,3 +93,21 @@ def test_copies_report_to_the_same_place(registry: object) -> None:
     before = samples(prometheus_client.REGISTRY).get("tokenkit_cache_hits_total", 0.0)
     pickle.loads(pickle.dumps(default)).cache_hit(TokenEvent("billing", "fresh"))
     assert before + 1 == samples(prometheus_client.REGISTRY)["tokenkit_cache_hits_total"]
+
+
+def test_failures_are_counted_by_kind(registry: object) -> None:
+    """An outage and a wrong secret are two series."""
+    listener = PrometheusListener(registry)
+    refused = FailureFacts("TokenEndpointError", 401, "invalid_client")
+    for failure in (FailureFacts("TransportError"), refused, refused):
+        listener.token_refresh(TokenEvent("billing", "error", 0.25, failure=failure))
+    labels = {
+        "service_name": "billing",
+        "event": "token_refresh",
+        "failure": "TransportError",
+        "status": "",
+        "error": "",
+    }
+    assert 1 == registry.get_sample_value("tokenkit_failures_total", labels)
+    labels |= {"failure": "TokenEndpointError", "status": "401", "error": "invalid_client"}
+    assert 2 == registry.get_sample_value("tokenkit_failures_total", labels)

@@ -23,7 +23,21 @@ class Ledger:
         self.memory = RefreshTokenMemory()
         self.current: dict[str, str] = {}  # by key: the refresh token that this process has spent or got last
         self.unsaved: dict[str, Token] = {}  # by key: what should be in the storage, and could not be written
+        self.failing: set[str] = set()  # what of the storage fails now: lock, read, write
         self.told: set[str] = set()  # the keys whose loss at the end of this process was told
+
+    def fails(self, what: str) -> bool:
+        """Note that *what* of the storage has failed; return whether all was well before."""
+        was_well = not self.failing
+        self.failing.add(what)
+        return was_well
+
+    def works(self, what: str) -> bool:
+        """Note that *what* of the storage has worked; return whether all is well again, for the first time."""
+        if what not in self.failing:
+            return False
+        self.failing.discard(what)
+        return not self.failing
 
 
 _ledgers: weakref.WeakKeyDictionary[TokenStorage, Ledger] = weakref.WeakKeyDictionary()

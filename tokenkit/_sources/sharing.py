@@ -56,6 +56,7 @@ class SharedToken:
         clock: Measures what is reported.
         source: The name of the fetcher or service; an error of another step is not ours to mend.
         report: Told what happened.
+        note_failure: Told of what the storage raised, before that is reported.
         grant_key: The key of the grant, of a source that has one; None: a refresh token stands beside the access token.
         rotates: Whether the server may replace a refresh token.
     """
@@ -68,6 +69,7 @@ class SharedToken:
         *,
         source: str,
         report: Report = lambda *_: None,
+        note_failure: Callable[[Exception], None] = lambda _: None,
         grant_key: str | None = None,
         rotates: bool = True,
     ) -> None:
@@ -76,6 +78,7 @@ class SharedToken:
         self._now = clock.monotonic
         self._source = source
         self._report = report
+        self._note_failure = note_failure
         self._ledger = ledger_of(storage)
         self.grant_key = grant_key
         self._grant: SharedGrant | None = None
@@ -87,10 +90,12 @@ class SharedToken:
         """Return what is stored; None where there is nothing or the storage is in trouble."""
         settle(self._storage, self._lock_key, self._ledger)  # what could not be stored before
         try:
-            return self._storage.get(self._key)
+            stored = self._storage.get(self._key)
         except Exception as error:  # a user's storage may raise anything
-            self._trouble("cache_refresh", "error", error)
+            self._trouble("cache_refresh", "error", error, "read")
             return None
+        self._works("read")
+        return stored
 
     def renew(
         self,
@@ -137,9 +142,14 @@ class SharedToken:
             finally:
                 spending.end()
 
+        def note(held: bool) -> None:
+            note_lock(held)
+            if held:
+                self._works("lock")
+
         if lock_timeout is None:
             return renewed(None)
-        return under_lock(self._storage, self._lock_key, lock_timeout, renewed, note=note_lock, trouble=self._trouble)
+        return under_lock(self._storage, self._lock_key, lock_timeout, renewed, note=note, trouble=self._trouble)
 
     def _previous(self, stored: Token | None, held: Token | None, held_was_saved: bool) -> Token | None:
         """Return the token to refresh, with the newest refresh token that this process knows of."""
@@ -163,7 +173,7 @@ class SharedToken:
         try:
             return is_ended(self._storage, self._key, refresh_token)
         except Exception as error:
-            self._trouble("cache_refresh", "error", error)
+            self._trouble("cache_refresh", "error", error, "read")
             return False
 
     def _asked(self, stored: Token | None, previous: Token | None, ask: Ask, is_good: _Judge) -> Renewed:
@@ -210,6 +220,7 @@ class SharedToken:
         try:
             for _ in range(_STORE_TRIES):
                 if token == expected or self._storage.replace(self._key, expected, token):
+                    self._works("write")
                     self._report("cache_store", "success", self._now() - began)
                     return Renewed(token, False, True)
                 # Somebody wrote although we thought to be alone: our lease ran out (and no try of ours succeeds), we
@@ -218,15 +229,21 @@ class SharedToken:
                 if expected is not None and is_newer(expected, token) and not self._is_stale(expected):
                     break
         except Exception as error:
-            self._trouble("cache_store", "error", error)
+            self._trouble("cache_store", "error", error, "write")
             return Renewed(token, False)
         self._report("cache_store", "conflict", self._now() - began)
         if expected is not None and is_good(expected) and is_newer(expected, token):
             return Renewed(expected, True, True)
         return Renewed(token, False)
 
-    def _trouble(self, name: str, result: str, error: Exception) -> None:
+    def _trouble(self, name: str, result: str, error: Exception, what: str = "lock") -> None:
         # A storage's own errors are clean; of any other only the type is certain to hold no secret.
         said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
-        logger.warning("the token storage failed and is done without: %s", said)
+        level = logging.WARNING if self._ledger.fails(what) else logging.DEBUG  # the first of a row
+        logger.log(level, "the token storage failed and is done without, for %s: %s", self._source, said)
+        self._note_failure(error)
         self._report(name, result, 0.0)
+
+    def _works(self, what: str) -> None:
+        if self._ledger.works(what):
+            logger.warning("the token storage works again, for %s", self._source)

@@ -20,7 +20,8 @@ class LoggingListener(TokenListener):
     """Logs one line an event, with its facts as attributes of the record. One serves any number of managers.
 
     The attributes, for a formatter that writes JSON, are ``token_event`` (the method of
-    :class:`~tokenkit.events.TokenListener`), ``service_name``, ``result``, ``seconds`` and ``background``.
+    :class:`~tokenkit.events.TokenListener`), ``service_name``, ``result``, ``seconds``, ``background``, ``reason`` and
+    ``failure`` (a :class:`~tokenkit.events.FailureFacts`, or None).
 
     Args:
         to: The logger. None: ``tokenkit.contrib``.
@@ -92,6 +93,8 @@ class LoggingListener(TokenListener):
             "result": event.result,
             "seconds": event.seconds,
             "background": event.background,
+            "reason": event.reason,
+            "failure": event.failure,
         }
         seconds = "" if event.seconds is None else f", {event.seconds:.3f} s"
         where = " in the background" if event.background else ""

@@ -16,6 +16,8 @@ from tokenkit.events import TokenEvent
 __all__ = ["PrometheusListener"]
 
 _LABELS = ("service_name", "result", "background")
+_FAILURES = "What failed, by the class of its error."
+_FAILURE_LABELS = ("service_name", "event", "failure", "status", "error")
 
 
 @final
@@ -26,10 +28,13 @@ class PrometheusListener(MetricsListener):
       ``tokenkit_cache_store_seconds`` and ``tokenkit_cache_refresh_seconds``.
     * Counters ``tokenkit_tokens_total`` (that came to be held), ``tokenkit_cache_hits_total``,
       ``tokenkit_cache_misses_total`` and ``tokenkit_cache_invalidations_total``.
+    * The counter ``tokenkit_failures_total``, of what failed, with the labels ``service_name``, ``event`` (the method
+      that heard of it), ``failure`` (the class of the error), ``status`` (of HTTP) and ``error`` (the OAuth code);
+      empty where there is none.
     * The gauge ``tokenkit_token_lifetime_seconds``: what the newest token had left when it came to be held;
       infinite for one that never expires.
 
-    All but the gauge, which has the first alone, have the labels ``service_name``, ``result`` (the words of
+    All others but the gauge, which has the first alone, have the labels ``service_name``, ``result`` (the words of
     :class:`~tokenkit.events.TokenListener`) and ``background`` (``true`` on the renewal thread).
 
     Several listeners with one registry share its metrics. Make them before threads start.
@@ -57,6 +62,10 @@ class PrometheusListener(MetricsListener):
 
     def _time(self, name: str, event: TokenEvent) -> None:
         self._metrics.timed[name].labels(*_labels(event)).observe(event.seconds or 0.0)
+        failure = event.failure
+        if failure is not None:
+            facts = (failure.kind, str(failure.status or ""), failure.error or "")
+            self._metrics.failures.labels(event.service_name, name, *facts).inc()
 
     def _count(self, name: str, event: TokenEvent) -> None:
         self._metrics.counted[name].labels(*_labels(event)).inc()
@@ -82,8 +91,9 @@ class _Metrics:
 
         self.timed = {name: histogram(name, text) for name, text in TIMED.items()}
         self.counted = {name: counter(name, text) for name, text in COUNTED.items()}
+        self.failures = Counter("tokenkit_failures", _FAILURES, _FAILURE_LABELS, registry=None)
         self.lifetime = Gauge("tokenkit_token_lifetime_seconds", LIFETIME, ["service_name"], registry=None)
-        _register(registry, [*self.timed.values(), *self.counted.values(), self.lifetime])
+        _register(registry, [*self.timed.values(), *self.counted.values(), self.failures, self.lifetime])
 
 
 def _register(registry: CollectorRegistry, metrics: list[Collector]) -> None:

@@ -28,7 +28,7 @@ from tokenkit._per_process import PerProcess
 from tokenkit._secrecy.files import at_home
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit.clock import SystemClock
-from tokenkit.errors import ConfigurationError
+from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.fetchers._answers import Answer, endpoint_error, retry_after_seconds
 from tokenkit.fetchers._failures import Failure, describe, wrong_setting
 from tokenkit.fetchers._request import TokenRequest
@@ -149,10 +149,10 @@ class Transport:
                 break
             retry = again
         if isinstance(outcome, Failure):
-            raise outcome.error(step_name)
+            raise _at(request, outcome.error(step_name))
         scrubber = Scrubber(request.headers, request.data)
         if not 200 <= outcome.status_code < 300:
-            raise endpoint_error(outcome, scrubber, step_name)
+            raise _at(request, endpoint_error(outcome, scrubber, step_name))
         return outcome, scrubber
 
     def close(self) -> None:
@@ -240,6 +240,11 @@ def _next_policy(retry: Retry, request: TokenRequest, outcome: requests.Response
         return retry.increment(request.method, "/", response=answer, error=error)
     except HTTPError:  # used up, or a policy that takes no such error
         return None
+
+
+def _at(request: TokenRequest, error: AuthenticationError) -> AuthenticationError:
+    error.host = host_of(request.url)
+    return error
 
 
 def _whole(response: requests.Response, limit: float, sent_at: datetime, *, in_time: bool) -> Answer | Failure:

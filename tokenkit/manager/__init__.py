@@ -7,5 +7,6 @@ __all__, __getattr__, __dir__ = lazily(
     {
         "manager": ["TokenManager", "TokenReceiver"],
         "pool": ["ManagerPool"],
+        "status": ["ManagerStatus"],
     },
 )

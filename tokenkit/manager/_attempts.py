@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 
 from tokenkit.contracts import Challenge
 from tokenkit.errors import AuthenticationError, RenewalError
+from tokenkit.manager._reports import Reports
 from tokenkit.tokens import Token
 
 __all__ = ["Attempt", "Attempts", "Outcome", "Request", "Run"]
@@ -26,6 +27,7 @@ class Request:
     """What an attempt is asked."""
 
     limit: float  # seconds that it may take from its start
+    reason: str = "due"  # why a token is wanted: a word of TokenEvent
     asks: bool = True  # False: it looks into the storage and never asks the source
     forced: bool = False  # whether the user asked for it, back-off or not
     adopts: bool = True  # whether a token that another has stored will do
@@ -95,7 +97,7 @@ class Run:
         self.outdates = False  # a look has found that another token is wanted
         self.error: AuthenticationError | None = None
         self.cut_short = False  # by an interrupt, or the time limit, of the caller who led it: nobody else's failure
-        self.reports: list[tuple[str, str, float]] = []  # for the listeners, once it has landed
+        self.reports = Reports()  # for the listeners, once it has landed
 
     def is_late(self, now: float) -> bool:
         """Return whether it may not ask the source any more: a successor does, or may by the time it has an answer."""
@@ -208,7 +210,7 @@ class Attempts:
         one = self.current
         return one is not None and one.run is not None and not one.is_mine
 
-    def request(self, now: float, limit: float, *, forced: bool = False) -> Attempt:
+    def request(self, now: float, limit: float, *, reason: str = "due", forced: bool = False) -> Attempt:
         """Make the next attempt; one that hangs is superseded by it.
 
         Raises:
@@ -224,6 +226,7 @@ class Attempts:
                 hung.run.superseded = True
         request = Request(
             limit,
+            reason,
             forced=forced,
             supersedes=hung is not None,
             skips_lock=any(one.run is not None and one.run.holds_lock for one in self._abandoned),
@@ -234,7 +237,7 @@ class Attempts:
 
     def begin_look(self, now: float, limit: float) -> Attempt:
         """Make an attempt that does not ask."""
-        self.look = Attempt(Request(limit, asks=False), now)
+        self.look = Attempt(Request(limit, "adopted", asks=False), now)
         return self.look
 
     def _has_hung_storage(self, now: float) -> bool:

@@ -20,11 +20,13 @@ from tokenkit._per_process import PerProcess
 from tokenkit._refresh_thread import Work, refresh_thread
 from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge
-from tokenkit.events import Announcer
+from tokenkit.events import Announcer, facts_of
 from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._condition import RenewalCondition
+from tokenkit.manager._journal import Journal, Line
 from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.manager._source import SharedSource
+from tokenkit.manager.status import ManagerStatus
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -65,6 +67,7 @@ class Engine:
         # Guarded by _lock:
         self._schedule = Schedule(name, policy, clock)
         self.state = self._schedule.state  # also read without it, but for its snapshot's sake only
+        self._journal = Journal(name)
         self._begin_process()
 
     def _begin_process(self) -> None:
@@ -103,6 +106,7 @@ class Engine:
                 snapshot = self.state.usable(now)
                 after = self.state.generations if options.renew_required else -1
                 missing = "renew_required" if snapshot else "expired" if self.state.snapshot else "absent"
+                reason = "forced" if snapshot else self.state.reason(now)
                 hit = snapshot is not None and not options.renew_required
                 if not hit:
                     self._schedule.refuse_reentry()
@@ -118,7 +122,7 @@ class Engine:
                 self._offer()
             self._announcer.tell("cache_hit", "due" if now >= snapshot.due_at else "fresh")
             return snapshot.token
-        self._announcer.tell("cache_miss", missing)
+        self._announcer.tell("cache_miss", missing, reason=reason)
         asked_after = now if forced else -math.inf
         return self._wait(
             Call(now + timeout, limit, after, options.report_error, options.renew_synchronous, asked_after)
@@ -167,8 +171,11 @@ class Engine:
                 challenge=challenge,
                 earlier=earlier,
             )
+            line = self._journal.refuse(self.state, self._clock.monotonic()) if given_up is False else None
+        self._log(line)
         if given_up:
-            self._announcer.tell("cache_invalidate", "requested" if rejected is None else "rejected")
+            result = "requested" if rejected is None else "rejected"
+            self._announcer.tell("cache_invalidate", result, reason=result)
         return given_up is not False
 
     def take(self, token: Token) -> None:
@@ -180,8 +187,11 @@ class Engine:
             self._renewed.notify_all()
             if self._background and not self._schedule.stopped:
                 self._tell_locked(self._schedule.next_change(now))
+            line = self._journal.sign_in()
         self._ensure_thread()
-        self._announcer.tell("token_lifetime", "fetched", token.expires_in(self._clock.now()))
+        self._log(line)
+        left = token.expires_in(self._clock.now())
+        self._announcer.tell("token_lifetime", "fetched", left, reason="requested")
 
     def stop(self) -> None:
         """Renew no more and fail who waits."""
@@ -281,8 +291,8 @@ class Engine:
             known, rejected = self.state.known, self.state.rejected
             if background:
                 self._tell_locked(run.hangs_at)
-        if attempt.request.supersedes and not sys.is_finalizing():
-            logger.warning("a renewal of %s hangs; another one starts beside it", self._name)
+            line = self._journal.begin(attempt, now)
+        self._log(line)
         # In an empty context: what a caller has set, such as a deadline or a span, is none of the source's.
         ask = self._source.run if attempt.request.asks else self._look
         contextvars.Context().run(ask, run, known, rejected)
@@ -318,9 +328,12 @@ class Engine:
                 self._schedule.look_soon(now)
             if self._background and not self._schedule.stopped:
                 self._tell_locked(self._schedule.next_change(now))
+            outcome = attempt.outcome
+            line = None if outcome is None else self._journal.land(attempt, outcome, landed, self.state, now)
         if self._background and not run.background:
             self._ensure_thread()
-        self._announce(run, now, landed)
+        self._log(line)
+        self._announce(attempt, run, now, landed)
 
     def _ensure_thread(self) -> None:
         """Ask for a thread again where the last one could not be started; none is no harm to who has a token."""
@@ -330,16 +343,48 @@ class Engine:
         except Exception as error:
             logger.debug("no thread is to be had for %s: %s", self._name, type(error).__name__)
 
-    def _announce(self, run: Run, now: float, landed: bool) -> None:
-        tell = partial(self._announcer.tell, background=run.background)
-        for report in run.reports:
-            tell(*report)
+    def _log(self, line: Line | None) -> None:
+        if line is not None and not sys.is_finalizing():
+            logger.log(*line)
+
+    def _announce(self, attempt: Attempt, run: Run, now: float, landed: bool) -> None:
+        tell = partial(self._announcer.tell, background=run.background, reason=attempt.request.reason)
+        for name, result, seconds, failure in run.reports.all:
+            tell(name, result, seconds, failure=failure)
         if run.asks:
             result = "superseded" if run.superseded else "success" if run.token else "error"
-            tell("token_refresh", result, now - run.started_at)
+            error, retry_in = run.error, max(0.0, self.state.next_try_at(now) - now)
+            failure = facts_of(error, retry_in) if error is not None and result == "error" else None
+            tell("token_refresh", result, now - run.started_at, failure=failure)
         if landed and run.token is not None:
             left = run.token.expires_in(self._clock.now())
-            tell("token_lifetime", "adopted" if run.adopted else "fetched", left)
+            result, reason = ("adopted", "adopted") if run.adopted else ("fetched", attempt.request.reason)
+            tell("token_lifetime", result, left, reason=reason)
+
+    def status(self) -> ManagerStatus:
+        """Return what a health page may show."""
+        self.enter_process()
+        with self._lock:
+            now, journal = self._clock.monotonic(), self._journal
+            held, under_way = self.state.snapshot, self._schedule.attempts.current is not None
+            left = None if held is None or held.expired_at == math.inf else max(0.0, held.expired_at - now)
+            next_at = now if under_way else self._schedule.renewal_at(now)
+            return ManagerStatus(
+                service_name=self._name,
+                state=self.state.name(now),
+                seconds_left=left,
+                next_renewal=None if next_at == math.inf else max(0.0, next_at - now),
+                is_renewing=under_way,
+                is_stopped=self._schedule.stopped,
+                attempts=journal.attempts,
+                renewals=journal.renewals,
+                failures=journal.failures,
+                failures_in_a_row=journal.row,
+                adopted=journal.adopted,
+                waiters=self._renewed.waiters,
+                last_failure=journal.last_failure,
+                last_failure_age=None if journal.last_failure is None else now - journal.last_at,
+            )
 
     # For the refresh thread
 

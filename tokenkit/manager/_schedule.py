@@ -54,6 +54,7 @@ class Schedule:
         self._name = name
         self._policy = policy
         self.state = TokenState(policy, clock)  # also read without the lock, but for its snapshot's sake only
+        self._limit = policy.seconds("refresh_request_timeout")  # of an attempt that no caller has asked for
         self.stopped = False
         self._is_slow = False
         self._cut_short: Attempt | None = None  # the last one, if an interrupt fell into its worker
@@ -124,7 +125,8 @@ class Schedule:
             if call.report_error and self.state.failure is not None:
                 raise self._own(self.state.failure, now)
             return None
-        return self.attempts.request(now, call.limit, forced=call.skip_back_off)
+        reason = "forced" if call.after >= 0 else self.state.reason(now)
+        return self.attempts.request(now, call.limit, reason=reason, forced=call.skip_back_off)
 
     def _own(self, error: AuthenticationError, now: float) -> TokenKitError:
         # One instance raised in two threads would mix their tracebacks.
@@ -167,17 +169,17 @@ class Schedule:
         if attempt is not None and attempt.unclaimed:
             return attempt
         if self._is_due(now) and (may_supersede or not self.attempts.hang):
-            return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"))
+            return self.attempts.request(now, self._limit, reason=self.state.reason(now))
         if self._should_look(now):
             self.state.poll_at = now + self._policy.seconds("storage_poll")
-            return self.attempts.begin_look(now, self._policy.seconds("refresh_request_timeout"))
+            return self.attempts.begin_look(now, self._limit)
         return None
 
     def ahead(self, now: float) -> Attempt | None:
         """Return the attempt that a caller who need not wait for it asks for in spite of the back-off, if any."""
         if self.stopped or not self.state.wanted or self._under_way(now) or self.attempts.are_exhausted(now):
             return self.attempts.current
-        return self.attempts.request(now, self._policy.seconds("refresh_request_timeout"), forced=True)
+        return self.attempts.request(now, self._limit, reason=self.state.reason(now), forced=True)
 
     def _is_due(self, now: float) -> bool:
         is_free = self._under_way(now) is None and not self.attempts.are_exhausted(now)
@@ -202,6 +204,10 @@ class Schedule:
         elif attempt is not None:  # it may be superseded, where a renewal is still due by then
             wake_at = max(wake_at, self.attempts.more_at())
         return min(wake_at, self._next_look(now), now + _REST)
+
+    def renewal_at(self, now: float) -> float:
+        """Return when a renewal begins that nobody waits for; infinite where none is to come."""
+        return math.inf if self.stopped or self.state.is_idle(now) else self.state.renew_at(now)
 
     # Running one
 

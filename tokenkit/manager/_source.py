@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import partial
 from typing import Protocol, final
 
 from tokenkit._secrecy.causes import as_token_error
@@ -18,11 +17,12 @@ from tokenkit._sources.calling import checked
 from tokenkit._sources.grants import is_replaced, settle, take_out, warn_of_loss
 from tokenkit._sources.judging import is_newer, is_refused, lock_patience
 from tokenkit._sources.ledger import ledger_of
-from tokenkit._sources.sharing import Renewed, Report, SharedToken
+from tokenkit._sources.sharing import Renewed, SharedToken
 from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge, FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, StorageError, TokenEndpointError
 from tokenkit.events import Announcer
+from tokenkit.manager._reports import Reports
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
@@ -44,7 +44,7 @@ class Renewing(Protocol):
     # Written while it runs:
     holds_lock: bool
     inside_storage: bool
-    reports: list[tuple[str, str, float]]
+    reports: Reports
     # What came of it:
     token: Token | None
     adopted: bool
@@ -93,7 +93,7 @@ class SharedSource:
         outer = sys.exc_info()[1]  # of a caller who leads while handling an error of his own
         try:
             certificate = self._provider.certificate  # before: one that comes meanwhile is another
-            renewed = self._renew(attempt, known, rejected, lambda *report: attempt.reports.append(report))
+            renewed = self._renew(attempt, known, rejected)
             self._certificate = certificate
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
@@ -104,34 +104,34 @@ class SharedSource:
             if not attempt.background:
                 raise
 
-    def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report) -> Renewed:
+    def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
         if self._storage is None or attempt.skips_storage:
             # Asked before: the answer is not to be lost to a grant that cannot be read.
             may_lose = self._storage is None and self._provider.rotates and not self._has_warned
             grant = self._provider.grant_key if may_lose else None
-            token = self._alone(attempt, known, tell)
+            token = self._alone(attempt, known)
             if grant is not None and is_replaced(grant, known, token):
                 self._has_warned = True
                 warn_of_loss(self._provider.service_name)
             return Renewed(token, False)
 
-        shared = self._shared(self._storage, tell)
+        shared = self._shared(self._storage, attempt.reports)
         try:
-            return self._renew_shared(shared, attempt, known, rejected, tell)
+            return self._renew_shared(shared, attempt, known, rejected)
         except AuthenticationError:
-            again = self._shared(self._storage, tell)
+            again = self._shared(self._storage, attempt.reports)
             if again.grant_key == shared.grant_key:
                 raise
         # Another refresh token was given meanwhile, as by a person who has signed in again.
-        return self._renew_shared(again, attempt, known, rejected, tell)
+        return self._renew_shared(again, attempt, known, rejected)
 
     def _renew_shared(
-        self, shared: SharedToken, attempt: Renewing, known: Token | None, rejected: Token | None, tell: Report
+        self, shared: SharedToken, attempt: Renewing, known: Token | None, rejected: Token | None
     ) -> Renewed:
         def ask(previous: Token | None) -> Token:
             attempt.inside_storage = False
             try:
-                return self._ask(attempt, previous, tell, shared.grant_key)
+                return self._ask(attempt, previous, shared.grant_key)
             finally:
                 attempt.inside_storage = True
 
@@ -157,24 +157,27 @@ class SharedSource:
         spends = self._provider.spends_refresh_token or (known is not None and known.refresh_token is not None)
         return lock_patience(self._policy.seconds("lock_timeout"), left, spends)
 
-    def _alone(self, attempt: Renewing, known: Token | None, tell: Report) -> Token:
+    def _alone(self, attempt: Renewing, known: Token | None) -> Token:
         try:
-            return self._ask(attempt, known, tell)
+            return self._ask(attempt, known)
         except TokenEndpointError as error:
             has_more = known is not None and self._provider.grant_key is None
             if known is None or not (has_more and is_refused(known, error, self._provider.service_name)):
                 raise
-        return self._ask(attempt, None, tell)
+        return self._ask(attempt, None)
 
     def look(self, known: Token | None, rejected: Token | None) -> Token | None:
         """Return a better token that another has stored, or None; never ask the provider."""
         if self._storage is None:
             return None
         began = self._clock.monotonic()
-        stored = self._shared(self._storage, partial(self._announcer.tell, background=True)).read()
+        reports = Reports()
+        stored = self._shared(self._storage, reports).read()
         found = stored is not None and self._is_better(stored, known, rejected)
         result = "adopted" if found else "absent" if stored is None else "unchanged"
-        self._announcer.tell("cache_refresh", result, self._clock.monotonic() - began, background=True)
+        reports.tell("cache_refresh", result, self._clock.monotonic() - began)
+        for name, word, seconds, failure in reports.all:
+            self._announcer.tell(name, word, seconds, background=True, reason="adopted", failure=failure)
         if not found:
             return None
         self._saved = stored
@@ -230,14 +233,15 @@ class SharedSource:
         """Return the key of the entry that has the refresh token."""
         return self._provider.grant_key or self._provider.cache_key
 
-    def _shared(self, storage: TokenStorage, report: Report) -> SharedToken:
+    def _shared(self, storage: TokenStorage, reports: Reports) -> SharedToken:
         name = self._provider.service_name
         return SharedToken(
             storage,
             self._provider.cache_key,
             self._clock,
             source=name,
-            report=report,
+            report=reports.tell,
+            note_failure=reports.fail,
             grant_key=self._provider.grant_key,
             rotates=self._provider.rotates,
         )
@@ -248,7 +252,7 @@ class SharedSource:
         is_new = known is None or is_newer(stored, known)
         return is_new and self._policy.is_usable(stored, self._clock.now())
 
-    def _ask(self, attempt: Renewing, previous: Token | None, tell: Report, grant_key: str | None = None) -> Token:
+    def _ask(self, attempt: Renewing, previous: Token | None, grant_key: str | None = None) -> Token:
         began = self._clock.monotonic()
         result = "error"
         try:
@@ -260,11 +264,12 @@ class SharedSource:
             attempt.token = token = checked(token, self._provider.service_name, self._clock.now())
             result = "success"
             return token
-        except Exception:
+        except Exception as error:
             attempt.token = None  # it was no good
+            attempt.reports.fail(error)
             raise
         finally:
-            tell("token_acquire", result, self._clock.monotonic() - began)
+            attempt.reports.tell("token_acquire", result, self._clock.monotonic() - began)
 
     def _expired_on_its_way(self, attempt: Renewing, token: Token, began: float) -> bool:
         """Return whether *token* took longer to come than it lives, as where the host starves threads."""

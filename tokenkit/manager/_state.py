@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import final
+from typing import Literal, final
 
 from tokenkit._sources.judging import is_newer
 from tokenkit.clock import Clock
@@ -69,9 +69,13 @@ class RejectionLimit:
         """Whether some resource rejects tokens that are too young to be bad."""
         return self._was_hit or self._interval > self._shortest
 
+    def counts_at(self, snapshot: Snapshot) -> float:
+        """Return from when on a rejection of *snapshot*'s token costs a renewal."""
+        return snapshot.landed_at + self._interval
+
     def allows(self, snapshot: Snapshot, now: float) -> bool:
         """Return whether a rejection of *snapshot*'s token may cost a renewal now."""
-        if snapshot.exempt or now - snapshot.landed_at >= self._interval:
+        if snapshot.exempt or now >= self.counts_at(snapshot):
             return True
         self._was_hit = True
         return False
@@ -97,6 +101,7 @@ class TokenState:
         self.known: Token | None = None  # the newest token known, usable or not; its refresh token may be spent
         self.rejected: Token | None = None  # never to be adopted again
         self.challenge: Challenge | None = None  # what was said when that was rejected, until the source has heard it
+        self._missing = "first"  # why there is no token, where there is none
         self._asked_again = False  # whether the last one dropped had been asked for by another, who had said otherwise
         self.generations = 0  # how many tokens have landed
         self.wanted = False  # whether a renewal was requested and none has landed since
@@ -120,6 +125,29 @@ class TokenState:
     def is_wanted(self, now: float) -> bool:
         """Return whether there is no usable token or a renewal was requested. Needs no lock: a hint."""
         return self.wanted or self.usable(now) is None
+
+    def name(self, now: float) -> Literal["fresh", "due", "expired", "absent"]:
+        """Return in which of its states the token is."""
+        held = self.snapshot
+        if held is None:
+            return "absent"
+        return "fresh" if now < held.due_at else "due" if now < held.expired_at else "expired"
+
+    def reason(self, now: float) -> str:
+        """Return why another token is wanted, in a word of :class:`~tokenkit.events.TokenEvent`."""
+        if self.snapshot is None:
+            return self._missing
+        if self.wanted:
+            return "requested"
+        return "due" if now < self.snapshot.expired_at else "expired"
+
+    def next_try_at(self, now: float) -> float:
+        """Return when the next attempt may begin after one that failed."""
+        return self.retry_at if self.usable(now) is None else self._not_before
+
+    def rejection_counts_at(self, snapshot: Snapshot) -> float:
+        """Return from when on the rejection of *snapshot*'s token costs a renewal."""
+        return self._limit.counts_at(snapshot)
 
     def is_idle(self, now: float) -> bool:
         """Return whether nobody has asked for so long that nothing is renewed ahead any more."""
@@ -246,6 +274,7 @@ class TokenState:
             return False
         self.snapshot = None
         self.rejected = snapshot.token
+        self._missing = "requested" if rejected is None else "rejected"
         self.challenge = challenge
         self._asked_again = asks_again  # once: those who want different tokens would take turns for ever
         self._exempt = not counted

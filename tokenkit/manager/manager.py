@@ -24,6 +24,7 @@ from tokenkit.manager._arguments import check_parts, checked_challenge, checked_
 from tokenkit.manager._engine import Engine
 from tokenkit.manager._sign_in import signed_in
 from tokenkit.manager._source import SharedSource
+from tokenkit.manager.status import ManagerStatus
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -231,6 +232,13 @@ class TokenManager:
     def is_renewal_required(self) -> bool:
         """Return whether there is no usable token, or a renewal is requested. No I/O, no waiting."""
         return self._holding.is_wanted(self._monotonic())
+
+    def status(self) -> ManagerStatus:
+        """Return what a health page may show: state, seconds left, counts, the last failure's facts; no secret.
+
+        No I/O, no waiting, and nothing is renewed for it. Counts are of this process, and go on over a fork.
+        """
+        return self._engine.status()
 
     def receiver(self, max_retries: int | None = None) -> TokenReceiver:
         """Return a receiver for one request.
