@@ -14,7 +14,7 @@ from tokenkit import (
     Token,
     TokenFetchPipeline,
 )
-from tokenkit.contracts import FetchContext
+from tokenkit.contracts import Challenge, FetchContext
 from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing import FakeClock
 
@@ -209,6 +209,15 @@ def test_the_managers_time_limit_reaches_the_steps() -> None:
     assert [5, 3] == [context.timeout for context in c.user.asked]
     with pytest.raises(AuthenticationError, match="time"):
         provider.refresh_token(c.pipeline.execute(), FetchContext(timeout=0))
+
+
+def test_what_a_resource_said_reaches_the_steps() -> None:
+    """Each that is fetched hears it; whose token is cached is not asked."""
+    c = chain()
+    provider, challenge = PipelineTokenProvider(c.pipeline, "svc"), Challenge(error="insufficient_claims")
+    provider.refresh_token(provider.fetch_token(), FetchContext(challenge=challenge))
+    assert [None, challenge] == [context.challenge for context in c.user.asked]
+    assert (1, 1, 2) == c.fetches
 
 
 @pytest.mark.parametrize(
