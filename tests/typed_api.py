@@ -9,6 +9,7 @@ import requests
 from tokenkit import AuthorizedSession, BearerAuth, Token, TokenManager, TokenProvider
 from tokenkit.contracts import Challenge, FetchContext, TokenFetcher
 from tokenkit.fetchers import StaticTokenFetcher
+from tokenkit.manager import ManagerPool, ManagerStatus
 
 
 class Plain(TokenProvider):
@@ -67,3 +68,22 @@ def under_a_manager() -> str:
 def challenged(manager: TokenManager, rejected: Token, context: FetchContext) -> str | None:
     manager.invalidate_token(rejected, Challenge(error="insufficient_claims", claims="{}"))
     return None if context.challenge is None else context.challenge.claims
+
+
+def make(tenant: str) -> TokenManager:
+    return TokenManager(Plain())
+
+
+def tenant_of(request: requests.PreparedRequest) -> str | None:
+    return request.headers.get("X-Tenant")
+
+
+def many_tenants() -> float | None:
+    with ManagerPool(make, max_size=10, idle_after=timedelta(hours=1)) as pool:
+        for auth in (BearerAuth(pool, key="acme"), BearerAuth(pool, key=tenant_of)):
+            requests.get("https://api.example.com", auth=auth, timeout=1)
+        with AuthorizedSession(pool, key=("acme", 7)) as session:
+            session.get("orders")
+        status: ManagerStatus = pool["acme"].status()
+        found: TokenManager | None = pool.peek("umbrella")
+        return None if found is None or "acme" not in pool else status.seconds_left

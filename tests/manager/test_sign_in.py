@@ -1,5 +1,6 @@
 """manager.sign_in(): a person is asked once, and the manager has the token."""
 
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -33,6 +34,15 @@ def test_a_manager_has_what_its_person_brought(local_idp: LocalIdP, manager: Tok
     assert token.access_token == manager.get_token().access_token
     assert token.access_token != manager.force_refresh().access_token
     assert 0 == local_idp.reuse_detected
+
+
+def test_a_sign_in_is_told_in_the_log(
+    local_idp: LocalIdP, manager: TokenManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At INFO, and who signed in is not."""
+    caplog.set_level(logging.INFO, "tokenkit.manager")
+    manager.sign_in(lambda prompt: local_idp.approve(prompt.url))
+    assert f"a person has signed in for {manager.status().service_name}" in caplog.messages
 
 
 def test_without_a_storage_the_grant_lives_as_long_as_the_manager(local_idp: LocalIdP) -> None:

@@ -365,26 +365,7 @@ class Engine:
         """Return what a health page may show."""
         self.enter_process()
         with self._lock:
-            now, journal = self._clock.monotonic(), self._journal
-            held, under_way = self.state.snapshot, self._schedule.attempts.current is not None
-            left = None if held is None or held.expired_at == math.inf else max(0.0, held.expired_at - now)
-            next_at = now if under_way else self._schedule.renewal_at(now)
-            return ManagerStatus(
-                service_name=self._name,
-                state=self.state.name(now),
-                seconds_left=left,
-                next_renewal=None if next_at == math.inf else max(0.0, next_at - now),
-                is_renewing=under_way,
-                is_stopped=self._schedule.stopped,
-                attempts=journal.attempts,
-                renewals=journal.renewals,
-                failures=journal.failures,
-                failures_in_a_row=journal.row,
-                adopted=journal.adopted,
-                waiters=self._renewed.waiters,
-                last_failure=journal.last_failure,
-                last_failure_age=None if journal.last_failure is None else now - journal.last_at,
-            )
+            return self._journal.status(self._schedule, self._renewed.waiters, self._clock.monotonic())
 
     # For the refresh thread
 

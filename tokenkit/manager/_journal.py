@@ -12,7 +12,9 @@ from typing import final
 from tokenkit.errors import AuthenticationError
 from tokenkit.events import FailureFacts, facts_of
 from tokenkit.manager._attempts import Attempt, Outcome, Run
+from tokenkit.manager._schedule import Schedule
 from tokenkit.manager._state import TokenState
+from tokenkit.manager.status import ManagerStatus
 
 __all__ = ["Journal", "Line"]
 
@@ -89,6 +91,28 @@ class Journal:
         """Note that a person has signed in."""
         self.row = 0
         return logging.INFO, f"a person has signed in for {self._name}"
+
+    def status(self, schedule: Schedule, waiters: int, now: float) -> ManagerStatus:
+        """Return what a health page may show."""
+        state, under_way = schedule.state, schedule.attempts.current is not None
+        held, next_at = state.snapshot, now if under_way else schedule.renewal_at(now)
+        left = math.inf if held is None else held.expired_at - now
+        return ManagerStatus(
+            service_name=self._name,
+            state=state.name(now),
+            seconds_left=None if left == math.inf else max(0.0, left),
+            next_renewal=None if next_at == math.inf else max(0.0, next_at - now),
+            is_renewing=under_way,
+            is_stopped=schedule.stopped,
+            attempts=self.attempts,
+            renewals=self.renewals,
+            failures=self.failures,
+            failures_in_a_row=self.row,
+            adopted=self.adopted,
+            waiters=waiters,
+            last_failure=self.last_failure,
+            last_failure_age=None if self.last_failure is None else now - self.last_at,
+        )
 
     def _trouble(self, now: float) -> int:
         """Count a failure; return the level at which it is told."""

@@ -29,7 +29,7 @@ class ManagerStatus:
         attempts: How often an attempt to renew has begun in this process.
         renewals: How many of them brought a token of the source's that came to be held.
         failures: How many of them failed.
-        failures_in_a_row: How many of these since the last token. 0: all is well.
+        failures_in_a_row: How many of them failed, or hung, since the last token. 0: all is well.
         adopted: How many tokens came to be held that another process had stored.
         waiters: How many callers wait for a token.
         last_failure: The facts of the last failure, however long ago, or None.
