@@ -49,8 +49,17 @@ def verbs(session: AuthorizedSession) -> list[requests.Response]:
         session.put("orders", {"a": "b"}, max_allowed_time=10),
         session.patch("orders", data="x", max_allowed_time=10),
         session.delete("orders", max_allowed_time=None),
+        session.get("orders", {"page": 1}, headers={"X-A": "b"}, timeout=(3, None), stream=True, verify="ca.pem"),
+        session.post("orders", "data", params={"a": "b"}, files={"f": b"x"}, cookies={"a": "b"}, allow_redirects=False),
+        session.delete("orders", json=[1], auth=("a", "b"), proxies={"http": "http://proxy"}, cert=("a", "b")),
         session.request("GET", "orders", timeout=(1, 2), max_allowed_time=10),
     ]
+
+
+def wrong_verbs(session: AuthorizedSession) -> None:
+    session.get("orders", timeout="10")  # type: ignore[arg-type]  # seconds
+    session.post("orders", tiemout=10)  # type: ignore[call-arg]  # no such option
+    session.delete("orders", max_allowed_time="10")  # type: ignore[arg-type]  # seconds
 
 
 def sources() -> list[BearerAuth]:

@@ -3,6 +3,7 @@
 What holds of both is what "drop-in" means.
 """
 
+import inspect
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,18 @@ def test_each_method_has_a_function(session: requests.Session, api: Resource, me
     getattr(session, method)(api.url)
     session.request(method.upper(), api.url)
     assert [method.upper()] * 2 == [seen.method for seen in api.seen]
+
+
+@pytest.mark.parametrize("method", ["get", "options", "head", "post", "put", "patch", "delete", "request", "send"])
+def test_a_function_takes_by_place_what_that_of_requests_takes(method: str) -> None:
+    """Such as the parameters of get(), from requests 2.34 on."""
+    theirs, ours = (_by_place(getattr(kind, method)) for kind in (requests.Session, AuthorizedSession))
+    assert theirs == ours[: len(theirs)]
+
+
+def _by_place(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Module:
     @property
     def has_stub(self) -> bool:
         """Whether it is a face that loads its names on first use, of which its stub tells."""
-        return self.path.with_suffix(".pyi").exists()
+        return self.is_package and self.path.with_suffix(".pyi").exists()
 
     @property
     def package(self) -> str:
@@ -82,7 +82,7 @@ class Module:
 
     def _with_stub(self) -> ast.Module:
         stub = self.path.with_suffix(".pyi")
-        text = stub.read_text(encoding="utf-8") if stub.exists() else ""
+        text = stub.read_text(encoding="utf-8") if self.has_stub else ""
         return ast.Module([*self.tree.body, *ast.parse(text).body], [])
 
     def _origin(self, node: ast.ImportFrom) -> str:

@@ -1,4 +1,7 @@
-"""The methods of a session that are named after HTTP's, each with a deadline over the whole call."""
+"""The methods of a session that are named after HTTP's, each with a deadline over the whole call.
+
+Type checkers read the stub beside this module, which knows the other options.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ _Limit = float | timedelta | None
 class Verbs(requests.Session):
     """A session whose verbs pass *max_allowed_time* on to its ``request``, which knows what to do with it."""
 
-    def get(self, url: str | bytes, *, max_allowed_time: _Limit = None, **options: Any) -> Response:
+    def get(self, url: str | bytes, params: Any = None, *, max_allowed_time: _Limit = None, **options: Any) -> Response:
         """Send a GET; see :meth:`request`."""
-        return super().get(url, **_within(max_allowed_time, options))
+        return super().get(url, params=params, **_within(max_allowed_time, options))
 
     def options(self, url: str | bytes, *, max_allowed_time: _Limit = None, **options: Any) -> Response:
         """Send an OPTIONS; see :meth:`request`."""
