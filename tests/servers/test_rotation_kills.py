@@ -11,7 +11,6 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.posix]
 
 def test_no_family_is_ended_but_by_a_kill_that_no_library_can_help(oidc_provider: OAuthServer, tmp_path: Path) -> None:
     """At most as many as there were kills between the server's answer and the stored entry."""
-    figures = rotation_kills.run_round(oidc_provider.lasting, tmp_path, seconds=3, seed=13)
+    figures = rotation_kills.run_round(oidc_provider.lasting, tmp_path, kills=25, seed=13)
     assert figures.revoked <= figures.lost
-    assert 10 < figures.kills
-    assert 10 < figures.rotations
+    assert 0 < figures.rotations

@@ -144,9 +144,9 @@ class _Nursery:
         self._program.communicate(timeout=_PATIENCE)
 
 
-def run_round(server: OAuthServer, directory: Path, *, seconds: float, seed: int) -> Figures:
-    """Let eight processes renew one grant for *seconds*, kill one of them now and then, and sign in where it ended."""
-    witness, drawn, kills = Witness(), random.Random(seed), 0
+def run_round(server: OAuthServer, directory: Path, *, kills: int, seed: int) -> Figures:
+    """Let eight processes renew one grant, kill one of them now and then, and sign in again where the grant ended."""
+    witness, drawn = Witness(), random.Random(seed)
     given, tokens, before = directory / "given", directory / "tokens", revocations(server)
 
     def sign_in() -> str:
@@ -166,8 +166,7 @@ def run_round(server: OAuthServer, directory: Path, *, seconds: float, seed: int
         nursery = _Nursery({"given": str(given), "directory": str(tokens), "client": client})
         try:
             processes, signed_in = [nursery.start() for _ in range(PROCESSES)], 1
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
+            for _ in range(kills):
                 time.sleep(drawn.uniform(0.02, 0.15))  # they are at work
                 with witness.lock:
                     is_over = len(witness.ended) == signed_in
@@ -177,7 +176,6 @@ def run_round(server: OAuthServer, directory: Path, *, seconds: float, seed: int
                 nursery.kill(process)
                 witness.died(process, storage, grant_key)
                 processes.append(nursery.start())
-                kills += 1
         finally:
             nursery.close()
     return Figures(witness.rotations, kills, witness.lost, revocations(server) - before)
@@ -193,7 +191,7 @@ def main(rounds: int) -> None:
         for number in range(rounds):
             directory = Path(place) / f"round-{number}"
             directory.mkdir()
-            print(run_round(server.lasting, directory, seconds=6, seed=number), flush=True)
+            print(run_round(server.lasting, directory, kills=40, seed=number), flush=True)
 
 
 if __name__ == "__main__":
