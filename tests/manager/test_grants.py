@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -471,6 +472,25 @@ def test_a_mark_is_kept_for_a_day(make: Make) -> None:
     assert mark.issued_at is not None
     assert mark.issued_at + timedelta(days=1) == mark.expires_at
     assert str(token.refresh_token) not in str(mark.to_dict())
+
+
+def test_what_is_taken_out_is_not_put_back_by_a_renewal_under_way(make: Make, local_idp: LocalIdP) -> None:
+    """Whoever takes it out waits for the lock that the renewal holds, and takes out what that has stored."""
+    storage, fetcher = WatchedStorage(), make()
+    run_once(fetcher, storage)
+    before, asked = storage.calls["lock"], local_idp.count("token")
+    local_idp.fail("token", kind="hang")
+    pipeline = TokenFetchPipeline([fetcher], storage)
+    with ThreadPoolExecutor() as threads:
+        renewal = threads.submit(pipeline.execute, force_refresh=True)
+        local_idp.wait_for_requests("token", asked + 1)
+        forgetting = threads.submit(pipeline.forget)
+        storage.wait_for("lock", before + 2)
+        local_idp.heal()
+        renewal.result(10)
+        forgetting.result(10)
+    assert storage.get(fetcher.grant_key or "") is None
+    assert storage.get(fetcher.cache_key) is None
 
 
 def test_forgetting_twice_leaves_the_mark(make: Make) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, final
@@ -16,7 +17,13 @@ from tokenkit._secrecy.identity import digest_of
 from tokenkit._secrecy.identity import grant_key as first_key
 from tokenkit._sources.ledger import Ledger, ledger_of
 from tokenkit.contracts import TokenStorage
-from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageLockTimeoutError, TokenKitError
+from tokenkit.errors import (
+    AuthenticationError,
+    SignInRequiredError,
+    StorageError,
+    StorageLockTimeoutError,
+    TokenKitError,
+)
 from tokenkit.tokens import Token
 
 __all__ = ["SharedGrant", "is_ended", "is_replaced", "settle", "take_out", "warn_of_loss"]
@@ -169,8 +176,12 @@ def take_out(
     held: Token | None,
     revoke: Callable[[Token | str], None],
     now: datetime,
+    *,
+    lock_timeout: float = 30.0,
 ) -> None:
     """Revoke what *storage* and the caller have of a token, take it out, and leave a mark that tells others to drop it.
+
+    Under the storage's lock, so that a renewal under way does not put another one there afterwards.
 
     Args:
         storage: Where it is shared.
@@ -179,11 +190,28 @@ def take_out(
         held: What the caller has; None: nothing.
         revoke: Tells the server; asked with a refresh token alone where there is no access token.
         now: The mark is kept for a day from then.
+        lock_timeout: Seconds to wait for the lock before going on without; a renewal may take 30 s.
 
     Raises:
         Exception: What *revoke* raised: then nothing is taken out.
         StorageError: The storage failed.
     """
+    with ExitStack() as locked:
+        try:
+            locked.enter_context(storage.lock(grant_key or key, lock_timeout))
+        except StorageError as error:
+            logger.warning("a token is taken out of the storage without its lock: %s", error)
+        _take_out(storage, key, grant_key, held, revoke, now)
+
+
+def _take_out(
+    storage: TokenStorage,
+    key: str,
+    grant_key: str | None,
+    held: Token | None,
+    revoke: Callable[[Token | str], None],
+    now: datetime,
+) -> None:
     stored = storage.get(key)
     entry = stored if grant_key is None else storage.get(grant_key)
     token = held or stored

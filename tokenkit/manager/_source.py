@@ -5,10 +5,8 @@ How a token is shared is in :mod:`tokenkit._sources.sharing`; when to ask is the
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import timedelta
 from typing import Protocol, final
 
@@ -20,15 +18,13 @@ from tokenkit._sources.ledger import ledger_of
 from tokenkit._sources.sharing import Renewed, SharedToken
 from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge, FetchContext, TokenProvider, TokenStorage, takes_context
-from tokenkit.errors import AuthenticationError, StorageError, TokenEndpointError
+from tokenkit.errors import AuthenticationError, TokenEndpointError
 from tokenkit.events import Announcer
 from tokenkit.manager._reports import Reports
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
 __all__ = ["Renewing", "SharedSource"]
-
-logger: logging.Logger = logging.getLogger("tokenkit.manager")
 
 
 class Renewing(Protocol):
@@ -222,12 +218,8 @@ class SharedSource:
         if self._storage is None:
             return
         tell: Callable[..., None] = (lambda _token: None) if provider.keeps_tokens else revoke  # told just now
-        with ExitStack() as locked:
-            try:
-                locked.enter_context(self._storage.lock(self._owner(), self._policy.seconds("lock_timeout")))
-            except StorageError as error:
-                logger.warning("a token is revoked without the storage's lock: %s", error)
-            take_out(self._storage, provider.cache_key, provider.grant_key, held, tell, now)
+        patience = self._policy.seconds("lock_timeout")
+        take_out(self._storage, provider.cache_key, provider.grant_key, held, tell, now, lock_timeout=patience)
 
     def _owner(self) -> str:
         """Return the key of the entry that has the refresh token."""
