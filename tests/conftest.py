@@ -30,9 +30,10 @@ def _away_from_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _away_from_proxies() -> Iterator[None]:
+def _away_from_proxies_and_options() -> Iterator[None]:
     """Reach the servers of the tests, and what stands in for others, whatever the environment of who runs them says."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_ADDOPTS", raising=False)  # nor is a pytest that a test starts told what this one was
         for scheme in ("http", "https", "all", "no"):
             for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
                 patch.delenv(name, raising=False)
