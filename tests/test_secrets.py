@@ -3,15 +3,18 @@
 import logging
 import pickle
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
 from support import needs
-from support.echo_server import ECHOES, said_back
+from support.echo_server import ECHOES, as_json, said_back
 from support.fault_proxy import Fault, fault_proxy
 from support.leak_detector import Leaks, watched
 
@@ -41,6 +44,7 @@ from tokenkit.fetchers import (
     StoredTokenFetcher,
     TokenExchangeFetcher,
 )
+from tokenkit.fetchers.oauth2 import BrowserSignIn, DeviceSignIn, SignedInFetcher, SignedJwtFetcher, SignInPrompt
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing import LocalIdP
 
@@ -54,6 +58,7 @@ CLIENT_SECRET = "canary client+secret/%&=ü"
 SHARED_SECRET = "canary-shared-secret-of-32-bytes-and-more"
 PASSWORD = "canary pässword&more"
 TOKEN = "canary-token-of-somebody"
+CODE = "canary-authorization-code"
 CREDENTIALS = (("client", CLIENT_SECRET), ("client", "canary+client%2Bsecret%2F%25%26%3D%C3%BC"))
 KEY = (
     ec.generate_private_key(ec.SECP256R1())
@@ -61,9 +66,20 @@ KEY = (
     .decode()
 )
 KEY_LINES = KEY.splitlines()[1:-1]
+KEY_PASSWORD = "canary key password"
+LOCKED_KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(KEY_PASSWORD.encode()),
+    )
+    .decode()
+)
 
 CLIENT = {"client_id": "client", "client_secret": CLIENT_SECRET}
 KEYED = {"client_id": "client", "client_auth": "private_key_jwt", "client_key": KEY}
+LOCKED = {**KEYED, "client_key": LOCKED_KEY, "client_key_password": KEY_PASSWORD}
 SIGNING = {"client_id": "client", "client_auth": "client_secret_jwt", "client_secret": SHARED_SECRET}
 
 Make = Callable[..., TokenFetcher]
@@ -82,6 +98,8 @@ SOURCES: dict[str, Make] = {
     "client_secret_post": oauth2(ClientCredentialsFetcher, client_auth="client_secret_post", **CLIENT),
     "client_secret_jwt": oauth2(ClientCredentialsFetcher, **SIGNING),
     "private_key_jwt": oauth2(ClientCredentialsFetcher, **KEYED),
+    "client_key_password": oauth2(ClientCredentialsFetcher, **LOCKED),
+    "client_assertion": oauth2(ClientCredentialsFetcher, client_id="client", client_assertion=TOKEN),
     "password": oauth2(PasswordFetcher, username="alice", password=PASSWORD, **CLIENT),
     "refresh_token": oauth2(RefreshTokenFetcher, refresh_token=TOKEN, **CLIENT),
     "key": oauth2(JwtBearerFetcher, key=KEY, issuer="issuer", subject="alice"),
@@ -97,7 +115,7 @@ of_each_source = pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 
 @pytest.fixture
 def leaks() -> Leaks:
-    return Leaks(*KEY_LINES, credentials=CREDENTIALS)
+    return Leaks(*KEY_LINES, *LOCKED_KEY.splitlines()[1:-1], credentials=CREDENTIALS)
 
 
 def see_failure(source: TokenFetcher, leaks: Leaks, caplog: pytest.LogCaptureFixture) -> None:
@@ -184,6 +202,10 @@ def test_an_endpoint_that_revokes_or_examines_shows_nothing(
 
 def read_secret() -> str:
     return CLIENT_SECRET
+
+
+def spend_token(token: Token) -> dict[str, str]:
+    return {"pin": PASSWORD, "spend": str(token.refresh_token)}
 
 
 def test_a_pickle_that_is_allowed_has_no_secret(
@@ -288,6 +310,9 @@ LOCAL: dict[str, Callable[[Path], TokenFetcher]] = {
     ),
     "stored": lambda _: StoredTokenFetcher(storage_with(EXPIRED), "key"),
     "callable": lambda _: CallableTokenFetcher(read_secret),
+    "key of a JWT": lambda _: SignedJwtFetcher("canary no key", {"sub": "canary-claim"}),
+    "password of a key": lambda _: SignedJwtFetcher(LOCKED_KEY, {}, key_password="canary wrong"),
+    "function of a key": lambda _: SignedJwtFetcher(lambda: LOCKED_KEY, lambda: {"sub": "s"}, key_password="canary no"),
     "missing command": lambda _: CommandTokenFetcher(["/nowhere/program"], env=PIN),
 }
 
@@ -303,6 +328,144 @@ def test_a_failing_source_on_this_machine_shows_nothing(
     """What a variable, a file or a program holds in place of a token is not quoted."""
     monkeypatch.setenv("TOKENKIT_TEST_BAD_TOKEN", "canary \x01 canary")
     see_failure(make(tmp_path), leaks, caplog)
+    assert [] == leaks.found
+
+
+@pytest.mark.parametrize("data", [{"spend": "{refresh_token}", "pin": PASSWORD}, spend_token], ids=["data", "function"])
+@pytest.mark.parametrize("say", ECHOES.values(), ids=ECHOES)
+def test_an_endpoint_that_takes_a_refresh_token_of_its_own_shows_nothing(
+    data: Any, say: Callable[[str, str], bytes], leaks: Leaks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What ``refresh_data`` says, and the refresh token that it spends, go no further than to the endpoint."""
+    with said_back(say) as server, watched(leaks, caplog):
+        source = BodyTokenFetcher(
+            "step", server.url, "/login", refresh_endpoint="/refresh", refresh_data=data, retries=0, timeout=2
+        )
+        with pytest.raises(TokenKitError) as caught:
+            source.refresh(Token("old", refresh_token=TOKEN))
+        leaks.look_at_error(caught.value)
+        leaks.look_at_object(source)
+        assert TOKEN in server.requests[-1].decode()
+    assert [] == leaks.found
+
+
+def test_a_signed_token_is_not_shown(leaks: Leaks, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor its key, the password of that, or a pickle of either."""
+    source = SignedJwtFetcher(LOCKED_KEY, {"sub": "canary-claim"}, key_password=KEY_PASSWORD)
+    with watched(leaks, caplog), TokenManager(source) as manager:
+        leaks.look("repr", repr(manager.get_token()))
+        for one in (source, manager):
+            leaks.look_at_object(one)
+    assert [] == leaks.found
+
+
+# People sign in
+
+DEVICE_ANSWER = {
+    "device_code": "canary-device-code",
+    "user_code": "CODE",
+    "verification_uri": "https://id.example.com/device",
+    "expires_in": 9,
+    "interval": 0.001,
+}
+
+
+def begin(url: str) -> DeviceSignIn:
+    urls = {"device_authorization_url": f"{url}/device", "token_url": f"{url}/token"}
+    return DeviceSignIn(**urls, client_id="app", retries=0, timeout=2)  # type: ignore[arg-type]  # by name
+
+
+def come_back(prompt: SignInPrompt, **fields: str) -> str:
+    """Land on the program's page as a browser does, with a code, and return the page; no log of this process has it."""
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(prompt.url).query).items()}
+    answer = {"state": asked["state"], "code": CODE, **fields}
+    try:
+        with urllib.request.urlopen(f"{asked['redirect_uri']}?{urlencode(answer)}", timeout=5) as page:
+            return str(page.headers) + page.read().decode()
+    except urllib.error.HTTPError as error:
+        return str(error.headers) + error.read().decode()
+
+
+def sign_in_badly(flow: Any, show: Callable[[SignInPrompt], object], leaks: Leaks, limit: float = 20.0) -> None:
+    """Let a sign-in fail, alone and under a manager with a storage, and take note of all that is shown."""
+    with TokenManager(SignedInFetcher(flow), InMemoryTokenStorage()) as manager:
+        for ask in (flow.sign_in, manager.sign_in):
+            with pytest.raises(TokenKitError) as caught:
+                ask(show, limit)
+            leaks.look_at_error(caught.value)
+        for one in (flow, flow.sign_in, manager):
+            leaks.look_at_object(one)
+
+
+@pytest.mark.parametrize("say", ECHOES.values(), ids=ECHOES)
+def test_the_code_of_a_device_is_not_shown(
+    say: Callable[[str, str], bytes], leaks: Leaks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the endpoint says when it is asked with it."""
+
+    def answer_begin(connection: Any) -> None:
+        connection.sendall(as_json("200 OK", **DEVICE_ANSWER))
+
+    with said_back(say, answer_begin) as server, watched(leaks, caplog):
+        flow = begin(server.url)
+        with pytest.raises(TokenKitError) as caught:
+            flow.sign_in(lambda _: None, 0.3)
+        leaks.look_at_error(caught.value)
+        leaks.look_at_object(flow)
+        assert "canary-device-code" in server.requests[-1].decode()
+    assert [] == leaks.found
+
+
+@pytest.mark.parametrize("say", ECHOES.values(), ids=ECHOES)
+def test_the_code_and_the_verifier_of_a_browser_are_not_shown(
+    say: Callable[[str, str], bytes], leaks: Leaks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the endpoint says when they are redeemed; the page on which the person lands shows neither."""
+    pages: list[str] = []
+    with said_back(say) as server, watched(leaks, caplog):
+        urls = {"authorization_url": f"{server.url}/authorize", "token_url": f"{server.url}/token"}
+        flow = BrowserSignIn(**urls, client_id="app", retries=0, timeout=2)  # type: ignore[arg-type]  # by name
+        sign_in_badly(flow, lambda prompt: pages.append(come_back(prompt)), leaks)
+        forms = [parse_qs(request.decode().partition("\r\n\r\n")[2]) for request in server.requests]
+    leaks.learn(*(form["code_verifier"][0] for form in forms))
+    leaks.look("the page", *pages)
+    assert [[CODE]] * 2 == [form["code"] for form in forms]
+    assert [] == leaks.found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"state": "canary-state"}, {"error": "canary refused\n"}, {"code": ""}, {"iss": "https://canary.example"}],
+    ids=["state", "error", "no code", "issuer"],
+)
+def test_what_a_browser_brings_that_is_no_answer_is_not_shown(
+    fields: dict[str, str], leaks: Leaks, caplog: pytest.LogCaptureFixture, local_idp: LocalIdP
+) -> None:
+    """Not on the page, in no log, and in no error: the landing URL is as secret as the code in it."""
+    local_idp.add_client("app")
+    pages: list[str] = []
+    with watched(leaks, caplog):
+        flow = BrowserSignIn(issuer=local_idp.issuer, client_id="app", retries=0)
+        limit = 0.1 if "state" in fields else 20.0  # what is no answer is waited on after
+        sign_in_badly(flow, lambda prompt: pages.append(come_back(prompt, **fields)), leaks, limit)
+    leaks.look("the page", *pages)
+    assert 2 == len(pages)
+    assert [] == leaks.found
+
+
+def test_a_good_sign_in_shows_nothing(
+    leaks: Leaks, caplog: pytest.LogCaptureFixture, local_idp: LocalIdP, tmp_path: Path
+) -> None:
+    """A person signs in, the grant is stored and spent, and the log has no code, verifier or token."""
+    local_idp.add_client("app")
+    flow = BrowserSignIn(issuer=local_idp.issuer, client_id="app", scope="orders")
+    with watched(leaks, caplog), TokenManager(SignedInFetcher(flow), FileTokenStorage(tmp_path / "tokens")) as manager:
+        token = manager.sign_in(lambda prompt: local_idp.approve(prompt.url))
+        leaks.learn(*(local_idp.last_form[name][0] for name in ("code", "code_verifier")))
+        leaks.look("repr", repr(token), repr(manager.force_refresh()))
+        for one in (flow, manager.source, manager):
+            leaks.look_at_object(one)
+    assert caplog.records
     assert [] == leaks.found
 
 

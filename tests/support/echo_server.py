@@ -10,10 +10,11 @@ from support.raw_server import RawServer, Script, answer, raw_server
 
 
 @contextmanager
-def said_back(say: Callable[[str, str], bytes]) -> Iterator[RawServer]:
+def said_back(say: Callable[[str, str], bytes], *before: Script) -> Iterator[RawServer]:
     """Serve what *say* makes of the request's secrets: as they came, and with the percent signs of forms undone.
 
-    The last of them come first, since a message keeps only the beginning of what an endpoint says.
+    The last of them come first, since a message keeps only the beginning of what an endpoint says. The
+    first connections get the scripts *before*.
     """
 
     def script(connection: Any) -> None:
@@ -22,7 +23,7 @@ def said_back(say: Callable[[str, str], bytes]) -> Iterator[RawServer]:
         parts = [*([body] if body.startswith("{") else reversed(body.split("&"))), *fields]
         connection.sendall(say(" ".join(parts), " ".join(map(unquote_plus, parts))))
 
-    scripts: list[Script] = [script]
+    scripts: list[Script] = [*before, script]
     with raw_server(*scripts) as server:
         yield server
 

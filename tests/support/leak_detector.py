@@ -41,6 +41,10 @@ class Leaks:
         self._pattern = re.compile("|".join([*literal, _ISSUED, _JWT]), re.IGNORECASE)
         self._shown: list[tuple[str, str]] = []
 
+    def learn(self, *secrets: str) -> None:
+        """Take *secrets*, which are known only once they were made, for what must not be shown, too."""
+        self._pattern = re.compile("|".join([self._pattern.pattern, *map(re.escape, secrets)]), re.IGNORECASE)
+
     def look(self, where: str, *texts: object) -> None:
         """Take note of what is shown *where*."""
         self._shown += [(where, text.decode("latin-1") if isinstance(text, bytes) else str(text)) for text in texts]

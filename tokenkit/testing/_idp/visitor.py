@@ -1,10 +1,13 @@
-"""A person with a browser, for tests: opens the page that was shown, fills in the form, and follows where it leads."""
+"""A person with a browser, for tests: opens the page that was shown, fills in the form, and follows where it leads.
+
+Not by requests: urllib3 logs each path at DEBUG, and the one that the browser lands on has an authorization code.
+"""
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from urllib.parse import parse_qsl, urlencode, urlsplit
-
-import requests
 
 from tokenkit.testing._idp.authority import Authority
 
@@ -23,7 +26,11 @@ def visit(authority: Authority, url: str, asked: str, username: str | None) -> i
     page = urlsplit(asked if is_page else f"{url}/activate?{urlencode({'user_code': asked})}")
     form = dict(parse_qsl(page.query))
     form |= {"answer": "no"} if username is None else {"username": username, "password": authority.password(username)}
-    with requests.Session() as browser:
-        browser.trust_env = False
-        # A browser follows the redirect to the program's own page.
-        return browser.post(page._replace(query="").geturl(), data=form, timeout=_PATIENCE).status_code
+    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        # It follows the redirect to the program's own page.
+        with browser.open(page._replace(query="").geturl(), urlencode(form).encode(), _PATIENCE) as last:
+            return int(last.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
