@@ -88,3 +88,19 @@ def test_a_challenge_is_no_header(harness: Harness) -> None:
     with pytest.raises(ConfigurationError, match="challenge must be a Challenge or None, not str"):
         harness.manager.invalidate_token(token, 'Bearer error="invalid_token"')  # type: ignore[arg-type]  # on purpose
     assert token is harness.manager.current
+
+
+def test_those_who_ask_once_more_do_not_shorten_the_interval(harness: Harness) -> None:
+    """A resource that wants something else each time costs two renewals an interval, which doubles all the same."""
+    told = heard(harness)
+    harness.manager.get_token()
+    costs: list[int] = []
+    for second in range(16):
+        before = len(told)
+        for number in range(3):
+            held = harness.manager.get_token()
+            joined = Challenge(error="insufficient_claims", claims=f"{second} {number}")
+            harness.manager.renew_rejected(held, challenge=FIRST, earlier=joined)
+        costs.append(len(told) - before)
+        harness.clock.advance(1)
+    assert [0, 1, 3, 7, 15] == [second for second, cost in enumerate(costs) if cost]

@@ -102,7 +102,7 @@ class TokenState:
         self.rejected: Token | None = None  # never to be adopted again
         self.challenge: Challenge | None = None  # what was said when that was rejected, until the source has heard it
         self._missing = "first"  # why there is no token, where there is none
-        self._asked_again = False  # whether the last one dropped had been asked for by another, who had said otherwise
+        self._asked_again = False  # whether the token held, or the next, is for one who joined another's attempt before
         self.generations = 0  # how many tokens have landed
         self.wanted = False  # whether a renewal was requested and none has landed since
         self.failure: AuthenticationError | None = None  # why the last attempt failed, if it did
@@ -195,6 +195,9 @@ class TokenState:
         if adopted:
             due_in = min(due_in, self._found_due_in(token, wall))
         self._not_before = -math.inf if adopted else now + self._policy.seconds("min_renewal_interval")
+        self._asked_again = self._asked_again and self.snapshot is None
+        if not self._asked_again:  # else it belongs to the token before it, as far as the interval goes
+            self._limit.land()
         self.known = token
         self.snapshot = Snapshot(
             token,
@@ -206,7 +209,6 @@ class TokenState:
             exempt=self._exempt,
             challenge=None if adopted else challenge,
         )
-        self._limit.land()
         self._exempt = self.wanted = False
         self.challenge = None
         self._failures, self.failure, self.retry_at = 0, None, -math.inf
