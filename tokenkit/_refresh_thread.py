@@ -33,6 +33,7 @@ _LEAST_STEP = 1.0  # seconds by which the wall clock goes ahead of the other one
 _MOST_YOUNG = 64  # pieces of work at once that nobody waits for
 _YOUNG = 2.0  # seconds
 _MOST_HUNG = 192  # pieces of work at once, beyond which nobody who has one that hangs begins another
+_TELL_AGAIN = 60.0  # seconds between two warnings that there is no thread
 _TRY_AGAIN = 1.0  # seconds after no worker was to be had
 _LINGER = 10.0  # seconds of the system's clock that a worker without work stays for more
 
@@ -95,6 +96,7 @@ class RefreshThread:
         self._count = itertools.count()
         self._gone = 0  # entries whose owner was collected
         self._wall_ahead = math.inf
+        self._told_at = -math.inf  # the last warning that there is no thread
 
     def ticket(self, owner: Renewable) -> weakref.ref[Any]:
         """Return what *owner* is known by here."""
@@ -260,7 +262,9 @@ class RefreshThread:
         try:
             worker = self._worker()  # before its work is known: who waits for a thread to start holds no manager
         except Exception as error:
-            logger.warning("no thread is to be had for a renewal: %s", type(error).__name__)
+            level = logging.WARNING if now >= self._told_at + _TELL_AGAIN else logging.DEBUG
+            self._told_at = now if level == logging.WARNING else self._told_at
+            logger.log(level, "no thread is to be had for a renewal: %s", type(error).__name__)
             self._refuse(ticket, now)
             return
         owner: Renewable | None = ticket()

@@ -1,15 +1,18 @@
 """A pool: a manager for each key, made once, closed when it is used no more."""
 
 import copy
+import itertools
 import pickle
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.forked import Child
+from support.interrupts import needs_timer, storm
 from support.scripted import PATIENCE, STEADY, ScriptedSource, ask, outcomes
 
 from tokenkit import CallableTokenFetcher, ConfigurationError, RenewalStoppedError, Token, TokenManager
@@ -201,6 +204,28 @@ def test_many_threads_on_a_small_pool_lose_nothing(tenants: Tenants) -> None:
         assert {"token-1"} == set(threads.map(use, range(200)))
     pool["last"]
     assert 2 == len(pool)
+
+
+@needs_timer
+def test_an_interrupt_anywhere_leaves_the_pool_whole() -> None:
+    """No lock stays locked, nobody waits for a maker that is gone, and the pool is as small as it was."""
+    number = itertools.count()
+    with ManagerPool(make_led, max_size=3) as pool:
+
+        def use() -> None:
+            pool[f"tenant-{next(number) % 7}"].get_token()
+
+        def look() -> None:
+            began = time.monotonic()
+            (user,) = ask(lambda: pool["another"].get_token(PATIENCE))
+            assert "for-another" == outcomes([user])[0].access_token
+            assert time.monotonic() - began < 0.9  # else it has waited for a notification that never came
+
+        storm(use, 400, after=lambda: next(number) % 10 or look())
+        look()
+        assert all(place.manager is not None for place in pool._keeper.places.values())
+        pool["last"]
+        assert 3 == len(pool)
 
 
 def test_an_idle_one_is_closed_though_nobody_uses_the_pool(tenants: Tenants) -> None:

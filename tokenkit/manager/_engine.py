@@ -140,7 +140,8 @@ class Engine:
     @property
     def is_busy(self) -> bool:
         """Whether somebody waits, or an attempt is under way. No lock: a hint."""
-        return self._schedule.attempts.current is not None or self._renewed.waiters > 0
+        one = self._schedule.attempts.current  # unclaimed, with nobody waiting: an interrupted caller left it
+        return self._renewed.waiters > 0 or (one is not None and not one.unclaimed)
 
     def request(self) -> None:
         """Have the thread renew as soon as the back-off allows; return at once."""

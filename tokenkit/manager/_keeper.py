@@ -64,14 +64,18 @@ class Keeper:
         self._thread = refresh_thread(self.clock)
         self._ticket = self._thread.ticket(self)
 
-    def note_use_locked(self, key: Hashable, place: Place) -> None:
-        """Note that the calling thread is given the manager in *place* now."""
+    def note_use_locked(self, key: Hashable, place: Place) -> bool:
+        """Note that the calling thread is given the manager in *place* now; return whether there is to be a tell().
+
+        That is where who made one too many was interrupted before it closed another.
+        """
         place.used_at = self.clock.monotonic()
         self.places.move_to_end(key)
         if self._most < math.inf:
             self._given[threading.current_thread()] = (place, place.used_at)
             if len(self._given) > self._most_given:
                 self._forget_threads_locked(place.used_at)
+        return len(self.places) > self._most and self._asked_at > place.used_at + _LOOK_AGAIN
 
     def _forget_threads_locked(self, now: float) -> None:
         self._given = {one: last for one, last in self._given.items() if one.is_alive() and last[1] + _JUST_NOW > now}

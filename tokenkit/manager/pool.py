@@ -105,12 +105,14 @@ class ManagerPool:
             RenewalStoppedError: The pool is closed.
             RuntimeError: *make* asked for the very key that it makes a manager for.
         """
-        keeper = self._here()
+        keeper, is_beyond = self._here(), False
         with keeper.lock:
             place = keeper.places.get(key)
             manager = None if place is None else place.manager
             if place is not None and manager is not None:
-                keeper.note_use_locked(key, place)
+                is_beyond = keeper.note_use_locked(key, place)
+        if is_beyond:
+            keeper.tell()
         return self._awaited(keeper, key) if manager is None else manager
 
     def peek(self, key: Hashable) -> TokenManager | None:
