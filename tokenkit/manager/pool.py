@@ -204,8 +204,9 @@ class ManagerPool:
     # Closing
 
     def discard(self, key: Hashable) -> None:
-        """Close the manager of *key*, if there is one, as :meth:`TokenManager.close` does; the next use makes another.
+        """Close the manager of *key*, if there is one; the next use makes another.
 
+        A renewal under way is waited for, as :meth:`tokenkit.manager.TokenManager.close` does.
         Who waits for a token of it gets a :class:`~tokenkit.errors.RenewalStoppedError`. Requests that were sent with
         its token go on.
         """

@@ -13,7 +13,7 @@ __all__ = ["ManagerStatus"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class ManagerStatus:
-    """A manager at one moment, as :meth:`TokenManager.status` gives it. Frozen; it carries no secret.
+    """A manager at one moment, as :meth:`tokenkit.manager.TokenManager.status` gives it; it carries no secret.
 
     ``dataclasses.asdict`` makes of it what JSON takes.
 
