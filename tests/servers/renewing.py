@@ -6,6 +6,7 @@ tokenkit is used before the fork, so that each process is as good as one of its 
 """
 
 import json
+import logging
 import os
 import random
 import signal
@@ -35,6 +36,7 @@ def renew_for_ever(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    logging.getLogger("tokenkit").setLevel(logging.CRITICAL)  # that grants end is what this is about
     order = json.loads(sys.stdin.readline())
     children: set[int] = set()
     try:
