@@ -3,21 +3,38 @@
 import logging
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
-from tokenkit import TokenManager
+from tokenkit import RefreshPolicy, TokenManager
+from tokenkit.clock import Clock, SystemClock
 from tokenkit.errors import ConfigurationError, SignInRequiredError
 from tokenkit.fetchers import StaticTokenFetcher
-from tokenkit.fetchers.oauth2 import BrowserSignIn, SignedInFetcher
+from tokenkit.fetchers.oauth2 import BrowserSignIn, SignedInFetcher, SignInPrompt
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
-from tokenkit.testing import LocalIdP
+from tokenkit.testing import FakeClock, LocalIdP
+from tokenkit.tokens import Token
+
+CLOCK = SystemClock()
 
 
-def manager_at(idp: LocalIdP, storage: object = None) -> TokenManager:
+class CountingStorage(InMemoryTokenStorage):
+    """Counts how often a token is looked for."""
+
+    reads = 0
+
+    def get(self, key: str) -> Token | None:
+        self.reads += not key.endswith(":sign-in")
+        return super().get(key)
+
+
+def manager_at(idp: LocalIdP, storage: object = None, *, clock: Clock = CLOCK, background: bool = True) -> TokenManager:
     idp.add_client("app")
     flow = BrowserSignIn(issuer=idp.issuer, client_id="app", scope="orders", retries=0)
-    return TokenManager(SignedInFetcher(flow), storage)  # type: ignore[arg-type]  # a storage or None
+    policy = RefreshPolicy(jitter=0)
+    source = SignedInFetcher(flow)
+    return TokenManager(source, storage, policy=policy, clock=clock, background=background)  # type: ignore[arg-type]  # a storage or None
 
 
 @pytest.fixture
@@ -61,6 +78,60 @@ def test_the_sign_in_outlives_the_program(local_idp: LocalIdP, tmp_path: object)
         assert again.get_token()
         assert again.force_refresh()
     assert 0 == local_idp.reuse_detected
+
+
+def test_who_meets_a_sign_in_under_way_is_told(local_idp: LocalIdP) -> None:
+    """The error says that a person is being asked already, and is the same kind."""
+    storage = InMemoryTokenStorage()
+
+    def show(prompt: SignInPrompt) -> None:
+        with manager_at(local_idp, storage) as other, pytest.raises(SignInRequiredError, match="being asked"):
+            other.get_token()
+        local_idp.approve(prompt.url)
+
+    with manager_at(local_idp, storage) as manager:
+        manager.sign_in(show)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_sign_in_elsewhere_is_seen_within_a_second(
+    local_idp: LocalIdP, fake_clock: FakeClock, background: bool
+) -> None:
+    """Who was refused for want of a person gets the token although the back-off is not over, in thread or caller."""
+    storage = InMemoryTokenStorage()
+    with manager_at(local_idp, storage, clock=fake_clock, background=background) as manager:
+        with pytest.raises(SignInRequiredError):
+            manager.get_token()
+        with manager_at(local_idp, storage) as elsewhere:
+            token = elsewhere.sign_in(lambda prompt: local_idp.approve(prompt.url))
+        fake_clock.advance(1.0)
+        assert token.access_token == manager.get_token(5).access_token
+    assert 1 == local_idp.count("token")
+
+
+def test_the_storage_is_looked_into_once_a_second(local_idp: LocalIdP, fake_clock: FakeClock) -> None:
+    """A loop of callers who are refused costs one look a second, and no attempt before the back-off is over."""
+    storage = CountingStorage()
+    with manager_at(local_idp, storage, clock=fake_clock) as manager:
+        looks = []
+        for _ in range(3):
+            for _ in range(20):
+                with pytest.raises(SignInRequiredError):
+                    manager.get_token(5)
+            looks.append(storage.reads)
+            fake_clock.advance(1.0)
+        assert [1, 1] == [later - earlier for earlier, later in pairwise(looks)]
+        assert 1 == manager.status().attempts
+
+
+def test_who_may_not_wait_is_refused_at_once(local_idp: LocalIdP, fake_clock: FakeClock) -> None:
+    """A timeout of 0 hears of the person who is wanted, not that there was no time."""
+    with manager_at(local_idp, InMemoryTokenStorage(), clock=fake_clock) as manager:
+        with pytest.raises(SignInRequiredError):
+            manager.get_token()
+        fake_clock.advance(1.0)
+        with pytest.raises(SignInRequiredError):
+            manager.get_token(0)
 
 
 def test_two_programs_ask_one_person(local_idp: LocalIdP) -> None:

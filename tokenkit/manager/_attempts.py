@@ -199,10 +199,17 @@ class Attempts:
         return one
 
     def offer(self, now: float, *, to_thread: bool) -> None:
-        """Note that the thread is told of the current attempt; where there is none, a caller leads at once."""
-        if self.current is not None:
-            self.current.offered = True
-            self.current.pick_up_by = now + _PICK_UP if to_thread else -math.inf
+        """Note that the thread is told of the current attempt and look; where there is none, a caller leads at once."""
+        for one in (self.current, self.look):
+            if one is not None:
+                one.offered = True
+                one.pick_up_by = now + _PICK_UP if to_thread else -math.inf
+
+    @property
+    def awaited_look(self) -> Attempt | None:
+        """The look that a caller waits for and no thread runs yet, if any."""
+        one = self.look
+        return one if one is not None and one.offered and one.unclaimed else None
 
     @property
     def runs_elsewhere(self) -> bool:

@@ -16,6 +16,7 @@ from tokenkit.errors import (
     ConfigurationError,
     RenewalStoppedError,
     RenewalTimeoutError,
+    SignInRequiredError,
     TokenKitError,
     own_copy,
 )
@@ -27,7 +28,7 @@ from tokenkit.tokens import Token
 __all__ = ["Call", "Schedule"]
 
 _SLOW = 2.0  # seconds: whose last attempt took longer gets a place behind all others
-_LOOK_AGAIN = 1.0  # seconds: until a refresh token that could not be stored is stored
+_LOOK_AGAIN = 1.0  # seconds: until what could not be stored is stored, and between two looks for another's sign-in
 _REST = 3600.0  # seconds: how often the thread asks who has nothing for it to do, but may have
 _AHEAD, _SLOWLY, _LOOK = 0, 1, 2  # ranks of what nobody waits for
 
@@ -57,6 +58,7 @@ class Schedule:
         self._limit = policy.seconds("refresh_request_timeout")  # of an attempt that no caller has asked for
         self.stopped = False
         self._is_slow = False
+        self._look_at = -math.inf  # when to look for the sign-in of another, for a caller who has no token
         self._cut_short: Attempt | None = None  # the last one, if an interrupt fell into its worker
         self.begin_process()
 
@@ -122,11 +124,26 @@ class Schedule:
     def _due(self, call: Call, now: float) -> Attempt | None:
         """Return a new attempt; None where the back-off allows none yet and *call* waits for that."""
         if now < self.state.retry_at and not call.skip_back_off:
+            look = self._look_for_sign_in(call, now)
+            if look is not None:
+                return look
             if call.report_error and self.state.failure is not None:
                 raise self._own(self.state.failure, now)
             return None
         reason = "forced" if call.after >= 0 else self.state.reason(now)
         return self.attempts.request(now, call.limit, reason=reason, forced=call.skip_back_off)
+
+    def _look_for_sign_in(self, call: Call, now: float) -> Attempt | None:
+        """Return a look into the storage, where only a person can help and may have signed in elsewhere meanwhile."""
+        if not isinstance(self.state.failure, SignInRequiredError) or self.state.usable(now) is not None:
+            return None
+        if call.asked_after > -math.inf or now >= call.deadline:  # it may not have what is stored, or may not wait
+            return None
+        look = self.attempts.look
+        if look is None and now >= self._look_at:
+            self._look_at = now + _LOOK_AGAIN
+            return self.attempts.begin_look(now, call.limit)
+        return None if look is None or now >= look.hangs_at else look
 
     def _own(self, error: AuthenticationError, now: float) -> TokenKitError:
         # One instance raised in two threads would mix their tracebacks.
@@ -148,6 +165,8 @@ class Schedule:
         attempt = self._under_way(now)
         if attempt is not None and attempt.unclaimed:
             return self._next_look(now), AT_ONCE
+        if self.attempts.awaited_look is not None:
+            return self.next_change(now), AT_ONCE
         if self._is_due(now):
             snapshot = self.state.snapshot
             most_urgent_first = math.inf if snapshot is None else snapshot.expired_at
@@ -168,6 +187,8 @@ class Schedule:
         attempt = self._under_way(now)
         if attempt is not None and attempt.unclaimed:
             return attempt
+        if self.attempts.awaited_look is not None:
+            return self.attempts.awaited_look
         if self._is_due(now) and (may_supersede or not self.attempts.hang):
             return self.attempts.request(now, self._limit, reason=self.state.reason(now))
         if self._should_look(now):
@@ -227,6 +248,7 @@ class Schedule:
         self._cut_short = attempt if outcome.cut_short else None
         if outcome.failed:
             self.state.fail(outcome.error, now)
+            self._look_at = now + _LOOK_AGAIN  # it has just looked
         if attempt.request.asks and not run.superseded:
             self._is_slow = now - run.started_at > _SLOW
         self.attempts.end(attempt)
