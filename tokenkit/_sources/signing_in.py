@@ -19,7 +19,7 @@ from tokenkit.contracts import TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, SignInRequiredError, StorageError
 from tokenkit.tokens import Token
 
-__all__ = ["SignInMark", "store_signed_in"]
+__all__ = ["SignInMark", "store_signed_in", "with_sign_in"]
 
 logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
@@ -158,3 +158,16 @@ def store_signed_in(
     if provider.grant_key is not None:
         grant = SharedGrant(storage, provider.grant_key, ledger_of(storage), rotates=True, source=provider.service_name)
         grant.save(None, token)
+
+
+def with_sign_in(
+    error: AuthenticationError, provider: TokenProvider, storage: TokenStorage | None, clock: Clock
+) -> AuthenticationError:
+    """Return *error*; where a person is wanted and is being asked already, one that says so."""
+    key = provider.grant_key
+    if not isinstance(error, SignInRequiredError) or storage is None or key is None:
+        return error
+    if not SignInMark(storage, key, clock).is_set():
+        return error
+    message = f"{provider.service_name}: a person is being asked to sign in already; there is a token after that"
+    return SignInRequiredError(message, step_name=error.step_name)

@@ -16,10 +16,10 @@ from tokenkit._sources.grants import is_replaced, settle, take_out, warn_of_loss
 from tokenkit._sources.judging import is_newer, is_refused, lock_patience
 from tokenkit._sources.ledger import ledger_of
 from tokenkit._sources.sharing import Renewed, SharedToken
-from tokenkit._sources.signing_in import SignInMark
+from tokenkit._sources.signing_in import with_sign_in
 from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge, FetchContext, TokenProvider, TokenStorage, takes_context
-from tokenkit.errors import AuthenticationError, SignInRequiredError, TokenEndpointError
+from tokenkit.errors import AuthenticationError, TokenEndpointError
 from tokenkit.events import Announcer
 from tokenkit.manager._reports import Reports
 from tokenkit.policy import RefreshPolicy
@@ -94,24 +94,13 @@ class SharedSource:
             self._certificate = certificate
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
-            attempt.error = self._with_sign_in(as_token_error(error, outer), attempt)
+            storage = None if attempt.skips_storage else self._storage
+            attempt.error = with_sign_in(as_token_error(error, outer), self._provider, storage, self._clock)
         except BaseException as error:  # KeyboardInterrupt while a caller leads: his alone
             attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
             attempt.cut_short = True
             if not attempt.background:
                 raise
-
-    def _with_sign_in(self, error: AuthenticationError, attempt: Renewing) -> AuthenticationError:
-        """Return *error*; where a person is wanted and is being asked already, one that says so."""
-        key = self._provider.grant_key
-        if not isinstance(error, SignInRequiredError) or self._storage is None or key is None or attempt.skips_storage:
-            return error
-        if not SignInMark(self._storage, key, self._clock).is_set():
-            return error
-        message = (
-            f"{self._provider.service_name}: a person is being asked to sign in already; there is a token after that"
-        )
-        return SignInRequiredError(message, step_name=error.step_name)
 
     def _renew(self, attempt: Renewing, known: Token | None, rejected: Token | None) -> Renewed:
         if self._storage is None or attempt.skips_storage:
