@@ -1,8 +1,10 @@
 """The commands that end a grant: what is left behind, and who hears of it."""
 
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -38,6 +40,20 @@ refresh_token = "file:{given}"
 [job.storage]
 type = "file"
 directory = "{tmp_path}/tokens"
+
+[person]
+grant = "device_code"
+token_url = "{local_idp.token_url}"
+device_authorization_url = "{local_idp.url}/device_authorization"
+client_id = "app"
+revocation_url = "{local_idp.revoke_url}"
+[person.storage]
+type = "file"
+directory = "{tmp_path}/tokens"
+
+[bare]
+source = "static"
+token = "abc"
 
 [chain.storage]
 type = "file"
@@ -124,3 +140,71 @@ def test_logout_tells_the_server_and_forgets(table: Path, name: str, local_idp: 
         token = manager.get_token()
     assert 0 == run("logout", table, name)
     assert not local_idp.is_active(token)
+
+
+@pytest.fixture
+def person(local_idp: LocalIdP, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person who confirms the code that standard error shows, as soon as a browser would be opened."""
+    local_idp.add_client("app")
+    local_idp.device_interval = 0.05
+    monkeypatch.setattr(
+        webbrowser, "open", lambda url: local_idp.approve(parse_qs(urlsplit(url).query)["user_code"][0])
+    )
+
+
+@pytest.mark.usefixtures("person")
+def test_login_stores_what_a_person_brings(
+    table: Path, local_idp: LocalIdP, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before, a person is wanted; afterwards each command has a token, and none of them shows the refresh token."""
+    assert SIGN_IN == run("token", table, "person")
+    assert "call manager.sign_in(), or run 'tokenkit login'" in capsys.readouterr().err
+    assert 0 == run("login", table, "person")
+    out, err = capsys.readouterr()
+    assert "To sign in, open" in err
+    assert "fingerprint:" in out
+    assert [0, 0] == [run(command, table, "person") for command in ("token", "status")]
+    assert local_idp.last_form["device_code"][0] not in out + err + capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("person")
+@pytest.mark.parametrize("command", ["logout", "forget"])
+def test_after_it_a_person_must_sign_in_again(table: Path, command: str, local_idp: LocalIdP) -> None:
+    """Logout ends the grant at the server too; forget does not. A second time is harmless; a new login helps."""
+    assert 0 == run("login", table, "person")
+    assert [0, 0] == [run(command, table, "person") for _ in range(2)]
+    assert (command == "logout") == (local_idp.count("revoke") > 0)
+    assert SIGN_IN == run("token", table, "person")
+    assert [0, 0] == [run(again, table, "person") for again in ("login", "token")]
+
+
+def test_login_that_a_person_refuses(
+    table: Path, local_idp: LocalIdP, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status is that of a person who is wanted, and the error is one line."""
+    local_idp.add_client("app")
+    local_idp.device_interval = 0.05
+    monkeypatch.setattr(webbrowser, "open", lambda url: local_idp.deny(parse_qs(urlsplit(url).query)["user_code"][0]))
+    assert SIGN_IN == run("login", table, "person")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("tokenkit: ")
+
+
+@pytest.mark.parametrize(("command", "said"), [("login", "SignedInFetcher"), ("forget", "has no storage")])
+def test_a_source_that_has_no_grant(table: Path, command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the configuration that is wrong."""
+    assert 2 == run(command, table, "bare")
+    assert said in capsys.readouterr().err
+
+
+def test_status_tells_of_each_step(table: Path, local_idp: LocalIdP, capsys: pytest.CaptureFixture[str]) -> None:
+    """Out of the pipeline's own storage, without any network."""
+    assert 0 == run("status", table, "chain")
+    assert "  user\n    nothing is stored\n" in capsys.readouterr().out
+    with from_config(table, "chain") as manager:
+        token = manager.get_token()
+    asked = sum(local_idp.counts.values())
+    assert 0 == run("status", table, "chain")
+    out = capsys.readouterr().out
+    assert token.fingerprint in out
+    assert token.access_token not in out
+    assert asked == sum(local_idp.counts.values())

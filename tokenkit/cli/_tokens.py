@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import closing
 
 from tokenkit.cli._formats import facts, formatted
 from tokenkit.cli._managers import configuration, name_in, opened
@@ -12,6 +13,7 @@ from tokenkit.config import Configuration
 from tokenkit.errors import AuthenticationError, ConfigurationError, TokenKitError
 from tokenkit.events import TokenListener
 from tokenkit.manager import TokenManager
+from tokenkit.pipeline import PipelineTokenProvider
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
@@ -77,17 +79,23 @@ def status(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     for name in names:
         parts = config.parts(name)
         write(f"{parts.place}")
-        if parts.storage is None:
+        if isinstance(parts.source, PipelineTokenProvider):
+            with closing(parts.source):
+                for step, held in parts.source.pipeline.stored().items():
+                    write(f"  {step}")
+                    _tell_stored(held, "    ")
+        elif parts.storage is None:
             write("  it has no storage")
-            continue
-        try:
-            held = parts.storage.get(parts.source.cache_key)
-        finally:
-            parts.storage.close()
-        if held is None:
-            write("  nothing is stored")
         else:
-            told(held, indent="  ")
+            with closing(parts.storage):
+                _tell_stored(parts.storage.get(parts.source.cache_key), "  ")
+
+
+def _tell_stored(held: Token | None, indent: str) -> None:
+    if held is None:
+        write(f"{indent}nothing is stored")
+    else:
+        told(held, indent)
 
 
 def list_names(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:

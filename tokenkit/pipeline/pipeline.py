@@ -187,6 +187,15 @@ class TokenFetchPipeline:
         """
         self._take_out(lambda _step: lambda _token: None, None)
 
+    def stored(self) -> dict[str, Token | None]:
+        """Return what the storage has of each step, by name and in order, expired or not; None: nothing. Asks no step.
+
+        Raises:
+            StorageError: The storage failed.
+        """
+        keys = keys_of(self._checked(), self._prefix)
+        return {step.name: self._storage.get_strict(keys[step.name]) for step in self._steps}
+
     def _take_out(
         self, revoker: Callable[[TokenFetcher], Callable[[Token | str], None] | None], last: Token | None
     ) -> None:
