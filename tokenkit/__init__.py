@@ -3,6 +3,8 @@
 The names that most programs need are here; the others are in the modules that the reference lists.
 """
 
+import logging
+
 from tokenkit._faces import lazily
 
 __all__, __getattr__, __dir__ = lazily(
@@ -34,5 +36,8 @@ __all__, __getattr__, __dir__ = lazily(
         "tokens": ["Token"],
     },
 )
+
+logger: logging.Logger = logging.getLogger("tokenkit")
+logger.addHandler(logging.NullHandler())  # a program that sets up no logging hears nothing, as of requests
 
 __version__ = "0.1.0"

@@ -333,8 +333,10 @@ class Engine:
             line = None if outcome is None else self._journal.land(attempt, outcome, landed, self.state, now)
         if self._background and not run.background:
             self._ensure_thread()
-        self._log(line)
-        self._announce(attempt, run, now, landed)
+        try:
+            self._announce(attempt, run, now, landed)
+        finally:
+            self._log(line)
 
     def _ensure_thread(self) -> None:
         """Ask for a thread again where the last one could not be started; none is no harm to who has a token."""
