@@ -1,5 +1,6 @@
 """Each recipe of the cookbook gets its token from a fake that checks the request and answers as documented."""
 
+import asyncio
 import base64
 import json
 import os
@@ -7,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,6 +16,7 @@ import pytest
 import responses
 from support import needs, pages
 
+from tokenkit.errors import RenewalStoppedError
 from tokenkit.manager import TokenManager
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "howto" / "providers.rst"
@@ -45,6 +48,8 @@ GOOGLE = "https://oauth2.googleapis.com/token"
 IAM = "https://iamcredentials.googleapis.com"
 ACTIONS = "https://pipelines.actions.example/token"
 METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
+ARC = "http://127.0.0.1:40342/metadata/identity/oauth2/token"
+AGENT = "/var/opt/azcmagent/tokens"
 OAUTH = {"token_type": "Bearer", "expires_in": 3599, "access_token": "t"}
 REGISTRY = {"token": "t", "issued_at": datetime.now(timezone.utc).isoformat()}
 ON_METADATA = ("GET", METADATA, OAUTH, lambda request, _form: request.headers["Metadata-Flavor"] == "Google")
@@ -129,6 +134,19 @@ RECIPES: dict[str, list[tuple[str, str, Any, Check]]] = {
             lambda request, _f: request.headers["Authorization"] == "Bearer t" and b"3600s" in request.body,
         ),
     ],
+    "Google, workload identity federation": [
+        (
+            "POST",
+            "https://sts.googleapis.com/v1/token",
+            {**OAUTH, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"},
+            lambda request, form: (
+                form["subject_token_type"] == "urn:ietf:params:oauth:token-type:jwt"
+                and form["audience"].startswith("//iam.googleapis.com/")
+                and "client_id" not in form
+                and "Authorization" not in request.headers
+            ),
+        )
+    ],
     "GitHub App": [
         (
             "POST",
@@ -161,6 +179,15 @@ RECIPES: dict[str, list[tuple[str, str, Any, Check]]] = {
             lambda request, _f: request.headers["X-IDENTITY-HEADER"] == "header",
         )
     ],
+    "Azure, managed identity of a server elsewhere (Arc)": [
+        ("GET", ARC, (401, {"WWW-Authenticate": f"Basic realm={AGENT}/a.key"}), lambda _r, form: "resource" in form),
+        (
+            "GET",
+            ARC,
+            {**OAUTH, "expires_in": "86399", "expires_on": "1600000000"},
+            lambda request, form: request.headers["Authorization"] == "Basic challenge" and "resource" in form,
+        ),
+    ],
     "Kubernetes, a projected token": [],
     "Kubernetes, a token for another service account": [
         (
@@ -185,6 +212,14 @@ RECIPES: dict[str, list[tuple[str, str, Any, Check]]] = {
             "https://login.salesforce.com/services/oauth2/token",
             {"access_token": "00D!t", "instance_url": "https://x", "token_type": "Bearer", "scope": "api"},
             lambda _r, form: asserts(form, aud="https://login.salesforce.com", sub="robot@example.com"),
+        )
+    ],
+    "Shopify": [
+        (
+            "POST",
+            "https://my-shop.myshopify.com/admin/oauth/access_token",
+            {"access_token": "shpat_1", "scope": "write_products", "expires_in": 86399},
+            lambda _r, form: (form["grant_type"], form["client_secret"]) == ("client_credentials", "s3cret"),
         )
     ],
     "Zoom": [
@@ -219,6 +254,7 @@ RECIPES: dict[str, list[tuple[str, str, Any, Check]]] = {
         ("POST", "https://id.partner.example/token", OAUTH, lambda _r, form: decoded(form["assertion"])["exp"] > 0),
     ],
     "Wherever the program runs": [],
+    "Clients that are not requests": [],
 }
 PROGRAMS = {
     "spire-agent": json.dumps([{"svids": [{"svid": jwt(), "spiffe_id": "spiffe://x"}]}]),
@@ -227,7 +263,7 @@ PROGRAMS = {
 SECRETS = {
     **dict.fromkeys(["AZURE_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "KEYCLOAK_CLIENT_SECRET"], "s3cret"),
     **dict.fromkeys(["ZOOM_CLIENT_SECRET", "SLACK_CLIENT_SECRET", "SHOP_CLIENT_SECRET"], "s3cret"),
-    "PARTNER_CLIENT_SECRET": "s3cret",
+    **dict.fromkeys(["PARTNER_CLIENT_SECRET", "SHOPIFY_CLIENT_SECRET"], "s3cret"),
     "SLACK_REFRESH_TOKEN": "xoxe-1",
     "IDENTITY_HEADER": "header",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "job",
@@ -259,6 +295,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pem = key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
     (tmp_path / "app.pem").write_bytes(pem)
     (tmp_path / "azure-identity-token").write_text("federated")
+    (tmp_path / "a.key").write_text("challenge")
     (tmp_path / "projected-token").write_text(jwt())
     for name, output in PROGRAMS.items():
         program = tmp_path / name
@@ -276,14 +313,28 @@ def form_of(request: Any) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(request.url).query)) | dict(parse_qsl(body))
 
 
+def said(answer: Any, machine: Path) -> dict[str, Any]:
+    """What a fake answers: a status, a status with headers, or JSON. The agent's directory is that of the test."""
+    if isinstance(answer, tuple):
+        status, headers = answer
+        return {"status": status, "headers": {name: one.replace(AGENT, str(machine)) for name, one in headers.items()}}
+    return {"status": answer} if isinstance(answer, int) else {"json": answer}
+
+
+def names_of(title: str, machine: Path) -> dict[str, Any]:
+    """Run the recipe in the page's own words, and return what it defines."""
+    namespace: dict[str, Any] = {"__name__": "recipes"}
+    exec((sections()[""] + sections()[title]).replace(AGENT, str(machine)), namespace)
+    return namespace
+
+
 @pytest.mark.parametrize("title", RECIPES)
 @responses.activate
 def test_a_recipe_gets_its_token(title: str, machine: Path) -> None:
     """It sends what the provider wants, and its answer is read with its lifetime."""
     for method, url, answer, _check in RECIPES[title]:
-        responses.add(method, url, **({"status": answer} if isinstance(answer, int) else {"json": answer}))
-    namespace: dict[str, Any] = {"__name__": "recipes"}
-    exec(sections()[""] + sections()[title], namespace)  # the page's own words
+        responses.add(method, url, **said(answer, machine))
+    namespace = names_of(title, machine)
     with TokenManager(namespace["source"]) as manager:
         token = manager.get_token(timeout=30)
     assert token.expires_at is not None
@@ -294,3 +345,38 @@ def test_a_recipe_gets_its_token(title: str, machine: Path) -> None:
 def test_each_recipe_is_run() -> None:
     """A recipe that nobody runs would rot."""
     assert set(RECIPES) == set(sections()) - {""}
+
+
+def test_clients_that_are_not_requests_get_the_token(machine: Path) -> None:
+    """Each calls what it was given as its manual says: a Kafka client, gRPC's plugin, and httpx's hook in a loop."""
+    names, wanted = names_of("Clients that are not requests", machine), SECRETS["ORDERS_ID_TOKEN"]
+    told: list[Any] = []
+    request = SimpleNamespace(headers={})
+    with names["manager"] as manager:
+        assert wanted == manager.access_token()
+        text, expiry = names["kafka_token"]("sasl.oauthbearer.config")
+        names["grpc_token"](None, lambda metadata, error: told.append((metadata, error)))
+        asyncio.run(names["authorise"](request))
+    assert (wanted, int(LATER.timestamp())) == (text, expiry)
+    assert [((("authorization", f"Bearer {wanted}"),), None)] == told
+    assert {"Authorization": f"Bearer {wanted}"} == request.headers
+
+
+def test_grpc_hears_of_a_failure(machine: Path) -> None:
+    """The plugin's thread hands the error on, and does not die of it."""
+    names = names_of("Clients that are not requests", machine)
+    told: list[Any] = []
+    names["manager"].close()
+    names["grpc_token"](None, lambda metadata, error: told.append((metadata, type(error))))
+    assert [((), RenewalStoppedError)] == told
+
+
+def test_arc_reads_no_file_but_the_agents(machine: Path) -> None:
+    """Whoever listens in the agent's place gets no other file's content."""
+    (machine / "elsewhere").mkdir()
+    (machine / "elsewhere" / "a.key").write_text("private")
+    names = names_of("Azure, managed identity of a server elsewhere (Arc)", machine)
+    with responses.RequestsMock() as agent:
+        agent.get(ARC, status=401, headers={"WWW-Authenticate": f"Basic realm={machine}/elsewhere/a.key"})
+        with pytest.raises(ValueError, match="no key of its own"):
+            names["arc_headers"]()
