@@ -71,7 +71,7 @@ def test_what_a_listener_raises_is_logged(caplog: pytest.LogCaptureFixture) -> N
     recorder = _Recorder()
     Announcer("billing", [_Broken(), recorder]).tell("token_refresh", "error")
     assert [TokenEvent("billing", "error")] == recorder.heard
-    assert ["listener _Broken raised ValueError"] == caplog.messages
+    assert ["listener _Broken raised ValueError [hook-raised]"] == caplog.messages
 
 
 class _Interrupted(TokenListener):
@@ -85,7 +85,7 @@ def test_an_interrupt_in_a_listener_is_the_callers(caplog: pytest.LogCaptureFixt
     with pytest.raises(KeyboardInterrupt):
         announcer.tell("token_refresh", "success")
     announcer.tell("token_refresh", "success", background=True)
-    assert ([True], ["listener _Interrupted raised KeyboardInterrupt"]) == (
+    assert ([True], ["listener _Interrupted raised KeyboardInterrupt [hook-raised]"]) == (
         [one.background for one in recorder.heard],
         caplog.messages,
     )

@@ -84,7 +84,7 @@ def test_numbers(key: str, text: Any, number: float) -> None:
 def test_bad_numbers_are_logged_and_ignored(key: str, value: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A number that does not parse, or is out of range, counts as absent, with one warning that does not quote it."""
     assert FetchOptions() == FetchOptions.of({key: value})
-    assert [f"option {key} is not a usable number and is ignored"] == caplog.messages
+    assert [f"option {key} is not a usable number and is ignored [option-ignored]"] == caplog.messages
 
 
 def test_unknown_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:

@@ -152,11 +152,11 @@ class RefreshThread:
                     self._nap(0.0 if nap is None else nap)
                     pause = 0.0
                 except BaseException as error:
-                    logger.error("the refresh thread goes on after %s", type(error).__name__)
+                    logger.error("the refresh thread goes on after %s [thrown-in]", type(error).__name__)
                     self._nap(pause)
                     pause = min(_TRY_AGAIN, 4 * pause + 0.01)  # should it go on like that
         except BaseException as error:
-            logger.error("another refresh thread takes over after %s", type(error).__name__)
+            logger.error("another refresh thread takes over after %s [thrown-in]", type(error).__name__)
         finally:
             if self._thread is me:  # thrown out by what another thread threw in: nobody must lose the thread
                 self._thread = None
@@ -264,7 +264,7 @@ class RefreshThread:
         except Exception as error:
             level = logging.WARNING if now >= self._told_at + _TELL_AGAIN else logging.DEBUG
             self._told_at = now if level == logging.WARNING else self._told_at
-            logger.log(level, "no thread is to be had for a renewal: %s", type(error).__name__)
+            logger.log(level, "no thread is to be had for a renewal: %s [no-thread]", type(error).__name__)
             self._refuse(ticket, now)
             return
         owner: Renewable | None = ticket()
@@ -317,7 +317,7 @@ class _Worker:
                 except queue.Empty:  # unless somebody has just taken it off that list, to give it work
                     is_over = self._idle.pop(self, self) is None
                 except BaseException as error:
-                    logger.error("a worker goes on after %s", type(error).__name__)
+                    logger.error("a worker goes on after %s [thrown-in]", type(error).__name__)
         finally:
             if not is_over and self._idle.pop(self, self) is not None:  # thrown out with work on its way here
                 with suppress(Exception):

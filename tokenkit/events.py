@@ -157,7 +157,7 @@ class Announcer:
             except BaseException as error:  # a user's code
                 if not (background or isinstance(error, Exception)):
                     raise  # Ctrl-C is the caller's; on the renewal thread there is nobody to take it
-                logger.warning("listener %s raised %s", type(listener).__name__, type(error).__name__)
+                logger.warning("listener %s raised %s [hook-raised]", type(listener).__name__, type(error).__name__)
 
 
 def _overrides(method: object, inherited: object) -> bool:

@@ -111,6 +111,6 @@ def _parsed(
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or not is_valid(number):
-        logger.warning("option %s is not a usable number and is ignored", name)
+        logger.warning("option %s is not a usable number and is ignored [option-ignored]", name)
         return None
     return number

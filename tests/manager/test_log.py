@@ -74,7 +74,7 @@ def test_a_log_at_info_tells_what_is_wrong(harness: Harness, log: Log) -> None:
     said(log)
     for _ in range(50):
         token = harness.manager.renew_rejected(token) or token
-    assert ["a resource rejects the new token of scripted; no renewal is made for that in the next 1 s"] == [
+    assert ["a resource rejects the new token of scripted; no renewal is made for that in the next 1 s [token-rejected]"] == [
         line.removeprefix("WARNING ") for line in said(log)
     ]
 
@@ -133,7 +133,7 @@ def test_a_storage_that_fails_and_works_again_is_told_once_each(make_harness: Ca
     for storage.fails in (True, True, True, False, False):
         manager.force_refresh()
     assert ["the token storage failed", "the token storage works"] == [
-        line[8:32] if "failed" in line else line[8:31] for line in said(log)
+        line[8:32] if "is done without" in line else line[8:31] for line in said(log)
     ]
 
 

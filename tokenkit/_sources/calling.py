@@ -63,7 +63,7 @@ def as_token(fetcher: TokenFetcher, previous: Token | None, context: FetchContex
         try:
             fetcher.on_fetch_error(error, context)
         except Exception as hook_error:
-            logger.warning("on_fetch_error of %s raised %s", fetcher.name, type(hook_error).__name__)
+            logger.warning("on_fetch_error of %s raised %s [hook-raised]", fetcher.name, type(hook_error).__name__)
         raise
 
 

@@ -109,7 +109,7 @@ class SharedGrant:
         if not was_unsaved:
             logger.warning(
                 "the refresh token of %s could not be stored, which is tried again; should this program end before,"
-                " its next start may need a person to sign in",
+                " its next start may need a person to sign in [grant-unsaved]",
                 self._source,
             )
         return False
@@ -138,7 +138,7 @@ def warn_of_loss(source: str) -> None:
     logger.warning(
         "the new refresh token of %s is kept in memory alone, so that the next start of this program needs a person to"
         " sign in: pass a storage that outlives it, such as FileTokenStorage, or, to a fetcher whose server never"
-        " replaces a refresh token, rotates=False",
+        " replaces a refresh token, rotates=False [grant-in-memory]",
         source,
     )
 
@@ -200,7 +200,7 @@ def take_out(
         try:
             locked.enter_context(storage.lock(grant_key or key, lock_timeout))
         except StorageError as error:
-            logger.warning("a token is taken out of the storage without its lock: %s", error)
+            logger.warning("a token is taken out of the storage without its lock: %s [storage-failed]", error)
         _take_out(storage, key, grant_key, held, revoke, now)
 
 

@@ -240,10 +240,12 @@ class SharedToken:
         # A storage's own errors are clean; of any other only the type is certain to hold no secret.
         said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
         level = logging.WARNING if self._ledger.fails(what) else logging.DEBUG  # the first of a row
-        logger.log(level, "the token storage failed and is done without, for %s: %s", self._source, said)
+        logger.log(
+            level, "the token storage failed and is done without, for %s: %s [storage-failed]", self._source, said
+        )
         self._note_failure(error)
         self._report(name, result, 0.0)
 
     def _works(self, what: str) -> None:
         if self._ledger.works(what):
-            logger.warning("the token storage works again, for %s", self._source)
+            logger.warning("the token storage works again, for %s [storage-failed]", self._source)

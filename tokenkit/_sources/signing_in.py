@@ -88,7 +88,9 @@ class SignInMark:
         try:
             self._storage.delete_if_equal(self._key, mine)
         except Exception as error:
-            logger.warning("the mark of a sign-in could not be taken away yet (%s)", type(error).__name__)
+            logger.warning(
+                "the mark of a sign-in could not be taken away yet (%s) [sign-in-unsaved]", type(error).__name__
+            )
 
     def _take(self, mine: Token) -> bool:
         try:
@@ -97,7 +99,7 @@ class SignInMark:
                 return False
             return self._storage.replace(self._key, held, mine)
         except StorageError as error:  # a person is there: better ask twice than not at all
-            logger.warning("a sign-in goes on without the storage: %s", error)
+            logger.warning("a sign-in goes on without the storage: %s [sign-in-unsaved]", error)
             return True
 
     def _mark(self, by: str | None = None) -> Token:
@@ -154,7 +156,7 @@ def store_signed_in(
             return
         except AuthenticationError as error:
             failure = error
-    logger.warning("the sign-in is kept in memory for now: %s", failure)
+    logger.warning("the sign-in is kept in memory for now: %s [sign-in-unsaved]", failure)
     if provider.grant_key is not None:
         grant = SharedGrant(storage, provider.grant_key, ledger_of(storage), rotates=True, source=provider.service_name)
         grant.save(None, token)

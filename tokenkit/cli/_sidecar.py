@@ -85,12 +85,12 @@ def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake:
                 written = token
             health.tell("never" if token.expires_at is None else instant(token.expires_at))
             if not was_well:
-                logger.warning("fresh again")
+                logger.warning("fresh again [not-fresh]")
             was_well = True
         except (TokenKitError, OSError) as error:
             if was_well:  # the manager logs its own trouble; a full disk is nobody else's to tell
                 said = str(error) if isinstance(error, TokenKitError) else error.strerror or type(error).__name__
-                logger.warning("not fresh: %s", said)
+                logger.warning("not fresh: %s [not-fresh]", said)
             was_well = False
             health.tell(None)
         if wake.signalled is None:

@@ -58,7 +58,7 @@ class Journal:
         self.attempts += 1
         if not attempt.request.supersedes:
             return None
-        return self._trouble(now), f"a renewal of {self._name} hangs; another one starts beside it"
+        return self._trouble(now), f"a renewal of {self._name} hangs; another one starts beside it [renewal-hangs]"
 
     def land(self, attempt: Attempt, outcome: Outcome, landed: bool, state: TokenState, now: float) -> Line | None:
         """Note how *attempt* ended, of which *state* has been told."""
@@ -85,7 +85,7 @@ class Journal:
         self._refused = held.generation
         wait = max(0.0, state.rejection_counts_at(held) - now)
         said = f"a resource rejects the new token of {self._name}"
-        return logging.WARNING, f"{said}; no renewal is made for that in the next {wait:.3g} s"
+        return logging.WARNING, f"{said}; no renewal is made for that in the next {wait:.3g} s [token-rejected]"
 
     def sign_in(self) -> Line:
         """Note that a person has signed in."""
@@ -132,7 +132,7 @@ class Journal:
         held = state.usable(now)
         left = "there is no usable token" if held is None else f"the token held is good {_for(held.expired_at - now)}"
         after = f"{left}; the next try is in {facts.retry_in or 0.0:.3g} s"
-        return f"a renewal of {self._name}{where} failed ({facts}): {error.message}; {after}"
+        return f"a renewal of {self._name}{where} failed ({facts}): {error.message}; {after} [renewal-failed]"
 
     def _held(self, attempt: Attempt, run: Run, state: TokenState, now: float) -> Line:
         held = state.snapshot

@@ -398,4 +398,4 @@ def _quietly(what: str, action: Callable[[], object]) -> None:
     try:
         action()
     except Exception as error:  # a user's code; closing goes on
-        logger.warning("could not %s: %s", what, type(error).__name__)
+        logger.warning("could not %s: %s [close-failed]", what, type(error).__name__)

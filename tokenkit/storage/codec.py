@@ -157,4 +157,4 @@ class EntryReader:
         """Log once that the entry under *key* counts as absent because of *reason*, which must quote none of it."""
         if key not in self._reported:
             self._reported.add(key)
-            logger.warning("%s: an entry is ignored until it is overwritten: %s", self._where, reason)
+            logger.warning("%s: an entry is ignored until it is overwritten: %s [entry-ignored]", self._where, reason)

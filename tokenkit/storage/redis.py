@@ -252,5 +252,7 @@ class _Lease(Hold):
             lock.do_release(self._owner)  # only if it is this owner's
         except Exception as error:  # what the block did is done; the server frees the lock when its lease is over
             if self._is_held:
-                logger.warning("a lock could not be released before its lease ran out: %s", type(error).__name__)
+                logger.warning(
+                    "a lock could not be released before its lease ran out: %s [lock-kept]", type(error).__name__
+                )
         self._lock = None

@@ -85,5 +85,5 @@ class _CacheHold(Hold):
             if self._until > _CLOCK.monotonic() and self._call(lambda cache: cache.get(self._name)) == self._owner:
                 self._call(lambda cache: cache.delete(self._name))
         except StorageError as error:  # what the block did is done; the cache frees the lock when the lease is over
-            logger.warning("a lock could not be released before its lease ran out: %s", error)
+            logger.warning("a lock could not be released before its lease ran out: %s [lock-kept]", error)
         self._until = -math.inf
