@@ -74,9 +74,9 @@ def test_a_log_at_info_tells_what_is_wrong(harness: Harness, log: Log) -> None:
     said(log)
     for _ in range(50):
         token = harness.manager.renew_rejected(token) or token
-    assert ["a resource rejects the new token of scripted; no renewal is made for that in the next 1 s [token-rejected]"] == [
-        line.removeprefix("WARNING ") for line in said(log)
-    ]
+    assert [
+        "a resource rejects the new token of scripted; no renewal is made for that in the next 1 s [token-rejected]"
+    ] == [line.removeprefix("WARNING ") for line in said(log)]
 
 
 def test_an_outage_is_told_at_once_and_then_once_a_minute(make_harness: Callable[..., Harness], log: Log) -> None:

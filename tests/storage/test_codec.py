@@ -145,7 +145,9 @@ def test_reader_rejects_for_a_reason_of_the_storage(caplog: pytest.LogCaptureFix
     reader = EntryReader("file storage")
     reader.reject("a", "another user owns it")
     reader.reject("a", "another user owns it")
-    assert ["file storage: an entry is ignored until it is overwritten: another user owns it [entry-ignored]"] == caplog.messages
+    assert [
+        "file storage: an entry is ignored until it is overwritten: another user owns it [entry-ignored]"
+    ] == caplog.messages
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,6 @@ def start(local_idp: LocalIdP) -> Iterator[Start]:
 
 def renew(manager: TokenManager) -> None:
     """Have *manager* spend a refresh token, whatever access token it finds."""
-    manager.force_refresh(timeout=10)  # may take over what is there
     manager.force_refresh(timeout=10)
 
 

@@ -12,6 +12,7 @@ import math
 import os
 import queue
 import sys
+import threading
 from functools import partial
 from typing import final
 
@@ -76,6 +77,7 @@ class Engine:
         self._renewed = RenewalCondition()  # notified when a token or an attempt lands, and on stop
         # Guarded by _lock, and of this process alone:
         self._schedule.begin_process()
+        self._tellers: set[int] = set()  # threads that tell listeners of what has landed
         self._asked_at = math.inf  # when the refresh thread will ask, at the latest; -inf: it has been told to, at once
         self._thread = refresh_thread(self._clock)
         self._ticket = self._thread.ticket(self)
@@ -204,13 +206,15 @@ class Engine:
                 self._tell_locked(-math.inf)  # there is nothing to wait for any more
 
     def join(self, grace: float) -> None:
-        """Wait at most *grace* seconds for the attempt under way, whoever runs it."""
+        """Wait at most *grace* seconds for the attempt under way, whoever runs it, and then a moment for listeners."""
         self.enter_process()
         deadline = self._clock.monotonic() + grace
+        told_by = min(deadline, self._clock.monotonic() + _LONGEST_WAIT)
         while not sys.is_finalizing():  # no other thread runs any more, then
             with self._lock:
-                left = deadline - self._clock.monotonic()
-                if left <= 0 or not self._schedule.attempts.runs_elsewhere:
+                runs = self._schedule.attempts.runs_elsewhere
+                left = (deadline if runs else told_by) - self._clock.monotonic()
+                if left <= 0 or not (runs or self._tellers - {threading.get_ident()}):
                     return
                 mailbox = self._renewed.join()
             self._nap(mailbox, left)
@@ -331,12 +335,21 @@ class Engine:
                 self._tell_locked(self._schedule.next_change(now))
             outcome = attempt.outcome
             line = None if outcome is None else self._journal.land(attempt, outcome, landed, self.state, now)
-        if self._background and not run.background:
-            self._ensure_thread()
+            self._tellers.add(threading.get_ident())
         try:
+            if self._background and not run.background:
+                self._ensure_thread()
             self._announce(attempt, run, now, landed)
         finally:
-            self._log(line)
+            try:
+                self._log(line)
+            finally:
+                self._told()
+
+    def _told(self) -> None:
+        with self._lock:
+            self._tellers.discard(threading.get_ident())
+            self._renewed.notify_all()
 
     def _ensure_thread(self) -> None:
         """Ask for a thread again where the last one could not be started; none is no harm to who has a token."""
