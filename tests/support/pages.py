@@ -4,7 +4,6 @@ The blocks of one page share a namespace, in the order in which they are read.
 """
 
 import doctest
-import logging
 import re
 import sys
 from dataclasses import dataclass
@@ -65,6 +64,4 @@ def run(page: Path) -> int:
 
 
 if __name__ == "__main__":
-    # A page that shows a failure has its warnings, too; standard error is for what goes wrong in the page itself.
-    logging.getLogger("tokenkit").addHandler(logging.NullHandler())
     sys.exit(run(Path(sys.argv[1])))
