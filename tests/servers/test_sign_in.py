@@ -2,16 +2,20 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from support import needs
 from support.oauth_servers import HERE, OAuthServer
 
+from tokenkit import TokenManager
 from tokenkit.fetchers.oauth2 import BrowserSignIn, DeviceSignIn, SignedInFetcher, SignInPrompt
+from tokenkit.storage import FileTokenStorage
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -51,6 +55,38 @@ def test_a_person_signs_in_by_browser(oidc_provider: OAuthServer, visit: Visit) 
     fetcher = SignedInFetcher(flow)
     again = fetcher.refresh(fetcher.refresh(token))
     assert "alice" == oidc_provider.visit(again.access_token).json()["subject"]
+
+
+RENEW = """
+import json, sys
+from tokenkit import TokenManager
+from tokenkit.fetchers.oauth2 import DeviceSignIn, SignedInFetcher
+from tokenkit.storage import FileTokenStorage
+order = json.load(sys.stdin)
+with TokenManager(SignedInFetcher(DeviceSignIn(**order["flow"])), FileTokenStorage(order["directory"])) as manager:
+    print(manager.force_refresh(20).access_token)
+"""
+
+
+def test_one_sign_in_serves_programs_that_start_anew(oidc_provider: OAuthServer, visit: Visit, tmp_path: Path) -> None:
+    """A person is asked once; three processes, one after the other, renew by rotation, and no token is used twice."""
+    flow = {"issuer": oidc_provider.issuer, "client_id": "native", "scope": SCOPE}
+    directory = tmp_path / "tokens"
+    ended = requests.get(f"{oidc_provider.url}/revoked-grants", timeout=10).text
+    with ThreadPoolExecutor() as pool:
+        asked: list[Any] = []
+        with TokenManager(SignedInFetcher(DeviceSignIn(**flow)), FileTokenStorage(directory)) as manager:  # type: ignore[arg-type]  # by name
+            first = manager.sign_in(lambda prompt: asked.append(pool.submit(visit, str(prompt.complete_url))), 60)
+        assert asked[0].result()["title"]
+    tokens = [first.access_token]
+    for _ in range(3):
+        order = json.dumps({"flow": flow, "directory": str(directory)})
+        done = subprocess.run([sys.executable, "-c", RENEW], input=order, capture_output=True, text=True, timeout=50)
+        assert (0, "") == (done.returncode, done.stderr)
+        tokens.append(done.stdout.strip())
+    assert 4 == len(set(tokens))
+    assert "alice" == oidc_provider.visit(tokens[-1]).json()["subject"]
+    assert ended == requests.get(f"{oidc_provider.url}/revoked-grants", timeout=10).text
 
 
 def test_a_person_signs_in_at_a_device(oidc_provider: OAuthServer, visit: Visit) -> None:
