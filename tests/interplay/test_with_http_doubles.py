@@ -109,6 +109,29 @@ def test_requests_mock(make: MakeSession) -> None:
         assert "abc" == fetcher().fetch().access_token
 
 
+@pytest.mark.parametrize("replaced", ["requests.adapters.HTTPAdapter.send", "requests.sessions.Session.request"])
+def test_a_response_made_by_hand(replaced: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a test has put in the place of requests' own has a content and no connection; it is read as any."""
+    response = requests.Response()
+    response.status_code, response.url = 200, IDP
+    response._content = b'{"access_token": "abc"}'
+    monkeypatch.setattr(replaced, lambda *_args, **_options: response)
+    assert "abc" == fetcher().fetch().access_token
+
+
+def test_a_function_in_the_place_of_an_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets what a session of requests gives: the request, and the rest by name."""
+    response = requests.Response()
+    response.status_code, response.url = 200, API
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "requests.adapters.HTTPAdapter.send", lambda _self, _request, **rest: given.append(rest) or response
+    )
+    with managed(Issuer()) as manager, AuthorizedSession(manager) as session:
+        assert 200 == session.get(API).status_code
+    assert {"stream", "timeout", "verify", "cert", "proxies"} == set(given[0])
+
+
 @sessions
 def test_an_adapter_of_the_users_own_scheme(make: MakeSession) -> None:
     """``mock://``, as requests-mock shows it: the token goes there, and is renewed."""

@@ -85,11 +85,13 @@ class DeadlineAdapter(TimedAdapter):
             # Kept, and never used: to close what is the parent's too would hang up on its peers.
             self._inherited = (self.poolmanager, self.proxy_manager)
             self.__setstate__(self.__getstate__())  # type: ignore[attr-defined]  # not in the stubs
+        # By name, as sessions do: a test may have put a function of its own in the place of requests'.
+        rest: dict[str, Any] = {"stream": stream, "verify": verify, "cert": cert, "proxies": proxies}
         if time_left() == math.inf:
-            return super().send(request, stream, timeout, verify, cert, proxies)
+            return super().send(request, timeout=timeout, **rest)
         limits: Any = _Shrinking.of(timeout)  # requests takes urllib3's, whatever its annotations say
         with read_limit(limits.of_a_read):
-            return super().send(request, stream, limits, verify, cert, proxies)
+            return super().send(request, timeout=limits, **rest)
 
 
 class _Shrinking(Timeout):
