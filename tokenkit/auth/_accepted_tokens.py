@@ -34,6 +34,10 @@ class AcceptedTokens:
         if token is not None:
             self._by_resource[_resource(request)] = (token, None)
 
+    def took(self, request: PreparedRequest, token: Token) -> bool:
+        """Return whether the resource of *request* took this very token last."""
+        return self._by_resource.get(_resource(request), (None, None))[0] == token
+
     def was_accepted(self, request: PreparedRequest, token: Token) -> bool:
         """Return whether a resource that rejects *token* took it before, or took the last one that it judged.
 

@@ -18,7 +18,7 @@ from requests.exceptions import Timeout
 from tokenkit._net.deadline import tighter, time_left
 from tokenkit.auth._accepted_tokens import AcceptedTokens
 from tokenkit.auth._arguments import ExtraHeaders
-from tokenkit.auth._challenges import is_scope_refusal, rejection
+from tokenkit.auth._challenges import is_scope_refusal, parse_challenges, rejection
 from tokenkit.auth._hook import TokenHook, change_hooks, hooks_of
 from tokenkit.auth._origins import OriginRules
 from tokenkit.auth._pooled_manager import PooledManager
@@ -146,9 +146,9 @@ class Authoriser:
     # Answers
 
     @property
-    def is_throttling(self) -> bool:
-        """Whether some resource rejects tokens that are too young to be bad."""
-        return self.manager.rejection_storm
+    def weighs_answers(self) -> bool:
+        """Whether even good answers are of interest."""
+        return self.manager.weighs_answers
 
     def may_follow(self, came_from: str, url: str) -> bool:
         """Return whether the token may go on from one URL to the other on a redirect."""
@@ -161,7 +161,7 @@ class Authoriser:
             return self._recorded(response, request, hook, options)
         if response.status_code in self._settings.statuses:
             response = self._once(response, request, hook, options)
-        elif self.is_throttling and hook.is_on(request):
+        elif self.weighs_answers and hook.is_on(request):
             self._accepted.note(request, hook.token)
         self._keep_within_origins(response, request, hook)
         return response
@@ -211,24 +211,41 @@ class Authoriser:
         self, response: Response, request: PreparedRequest, hook: TokenHook, options: Options, was_sent: bool
     ) -> Response:
         statuses, attempts = self._settings.statuses, self._settings.attempts
+        older = self._older(response, hook) if was_sent and attempts else None
+        sent = hook
+        if older is not None:
+            sent = TokenHook(self, older)
+            response = resend(self._with(response, hook, sent), response, options)
+            attempts -= 1
+            if response.status_code not in statuses:
+                return response
         earlier: Challenge | None = None
         for attempt in range(max(attempts, 1)):
             said = response.headers.get("WWW-Authenticate", "")
             if response.status_code not in statuses or is_scope_refusal(said):
                 break
             challenge = rejection(said)
-            token = self._another(response, hook, was_sent or attempt > 0, challenge, earlier)
+            token = self._another(response, hook, was_sent or attempt > 0, challenge, earlier, may_wait=attempts > 0)
             earlier = challenge
             if token is None or not attempts or not make_ready(response):
                 break
             other = TokenHook(self, token)
-            ready = self._with(response, hook, other)
+            ready = self._with(response, sent, other)
             exchange(request, hook, other)
             response = resend(ready, response, options)
-            hook = other
-        if response.status_code not in statuses and self.is_throttling:
+            hook = sent = other
+        if response.status_code not in statuses and self.weighs_answers:
             self._accepted.note(response.request, hook.token)
         return response
+
+    def _older(self, response: Response, hook: TokenHook) -> Token | None:
+        """Return the token before *hook*'s, where the resource may not have learnt of that one yet."""
+        older = self.manager.predecessor_of(hook.token)
+        if older is None or self._accepted.took(response.request, hook.token):
+            return None
+        said = parse_challenges(response.headers.get("WWW-Authenticate", ""))
+        wants_more = any(one.params.get("error", "").startswith("insufficient_") for one in said)
+        return None if wants_more or not make_ready(response) else older
 
     def _with(self, rejected: Response, hook: TokenHook, other: TokenHook) -> PreparedRequest:
         """Return a request as that of *rejected*, but with the token of *other*; no other thread has it."""
@@ -247,9 +264,11 @@ class Authoriser:
         was_sent: bool,
         challenge: Challenge | None,
         earlier: Challenge | None,
+        *,
+        may_wait: bool,
     ) -> Token | None:
         """Return a token in place of *hook*'s; None where the caller should get the answer as it is."""
-        timeout = tighter(self._settings.timeout if self._settings.attempts else 0.0)
+        timeout = tighter(self._settings.timeout if may_wait else 0.0)
         try:
             if not was_sent:
                 return self.manager.get_token(timeout)

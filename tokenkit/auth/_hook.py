@@ -26,7 +26,7 @@ class Answers(Protocol):
         """The header that holds the token."""
 
     @property
-    def is_throttling(self) -> bool:
+    def weighs_answers(self) -> bool:
         """Whether even good answers are of interest."""
 
     def fields(self, token: Token) -> Mapping[str, str]:
@@ -62,7 +62,7 @@ class TokenHook:
         self.extra = tuple(extra)
 
     def __call__(self, response: Response, *args: Any, **options: Any) -> Response | None:
-        if response.status_code < 300 and not self.auth.is_throttling:
+        if response.status_code < 300 and not self.auth.weighs_answers:
             return None
         return self.auth.answer(response, self, options)
 

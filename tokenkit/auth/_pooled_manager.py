@@ -30,9 +30,13 @@ class PooledManager:
         return (manager := self._pool.peek(self._key)) is not None and manager.holds_fresh_token
 
     @property
-    def rejection_storm(self) -> bool:
+    def weighs_answers(self) -> bool:
         """As of the manager; False while there is none."""
-        return (manager := self._pool.peek(self._key)) is not None and manager.rejection_storm
+        return (manager := self._pool.peek(self._key)) is not None and manager.weighs_answers
+
+    def predecessor_of(self, rejected: Token) -> Token | None:
+        """As of the manager; None while there is none."""
+        return None if (manager := self._pool.peek(self._key)) is None else manager.predecessor_of(rejected)
 
     def fresh_token(self) -> Token | None:
         """As of the manager."""

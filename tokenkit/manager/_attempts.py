@@ -43,6 +43,7 @@ class Run:
     __slots__ = (
         "adopted",
         "adopts",
+        "ahead",
         "asks",
         "background",
         "challenge",
@@ -87,6 +88,7 @@ class Run:
         self.challenge = challenge  # of who was rejected, for the source
         self.forced = request.forced
         self.adopts = request.adopts
+        self.ahead = request.adopts and request.reason in ("due", "adopted")  # the token held is as good as ever
         self.skips_lock = request.skips_lock
         self.skips_storage = request.skips_storage
         self.superseded = False  # written by the engine: another has taken its place

@@ -107,6 +107,8 @@ class Engine:
                 now = self.state.used_at = self._clock.monotonic()
                 snapshot = self.state.usable(now)
                 after = self.state.generations if options.renew_required else -1
+                if options.renew_required:
+                    self.state.predecessor.force_out(snapshot.token if snapshot else None)
                 missing = "renew_required" if snapshot else "expired" if self.state.snapshot else "absent"
                 reason = "forced" if snapshot else self.state.reason(now)
                 hit = snapshot is not None and not options.renew_required

@@ -258,6 +258,6 @@ class Schedule:
     def _hold(self, run: Run, token: Token, now: float) -> bool:
         asked_at = -math.inf if run.adopted else run.started_at
         if run.superseded or run.generation != self.state.generations or not run.asks:  # it was not alone
-            return self.state.improve(token, now, asked_at=asked_at, challenge=run.challenge)
-        self.state.publish(token, now, asked_at=asked_at, challenge=run.challenge)
+            return self.state.improve(token, now, asked_at=asked_at, challenge=run.challenge, ahead=run.ahead)
+        self.state.publish(token, now, asked_at=asked_at, challenge=run.challenge, ahead=run.ahead)
         return True

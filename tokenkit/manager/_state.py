@@ -13,6 +13,7 @@ from tokenkit._sources.judging import is_newer
 from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge
 from tokenkit.errors import AuthenticationError
+from tokenkit.manager._predecessor import Predecessor
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
@@ -98,6 +99,7 @@ class TokenState:
         self._exempt = True  # whether the next token may be rejected at any age: it is a first one
         self._failures = 0  # attempts in a row that failed
         self.snapshot: Snapshot | None = None  # also read without the lock: one reference, replaced whole
+        self.predecessor = Predecessor()
         self.known: Token | None = None  # the newest token known, usable or not; its refresh token may be spent
         self.rejected: Token | None = None  # never to be adopted again
         self.challenge: Challenge | None = None  # what was said when that was rejected, until the source has heard it
@@ -181,7 +183,9 @@ class TokenState:
             challenge=held.challenge,
         )
 
-    def publish(self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None) -> None:
+    def publish(
+        self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None, ahead: bool = False
+    ) -> None:
         """Hold *token* from *now* on. May be repeated, should an interrupt fall in: the generation is counted last.
 
         Args:
@@ -189,6 +193,7 @@ class TokenState:
             now: The monotonic time.
             asked_at: When the attempt began in which the source gave it; -inf: it was found in the storage.
             challenge: What the source was told for it.
+            ahead: Whether it was wanted for no other reason than that the token held was due.
         """
         wall, adopted = self._clock.now(), asked_at == -math.inf
         due_in, usable_for = self._policy.window(token, wall, just_fetched=not adopted)
@@ -198,6 +203,11 @@ class TokenState:
         self._asked_again = self._asked_again and self.snapshot is None
         if not self._asked_again:  # else it belongs to the token before it, as far as the interval goes
             self._limit.land()
+        held = self.snapshot
+        if held is None or not ahead or self.wanted:
+            self.predecessor.drop()
+        elif held.token is not token:  # else this is repeated
+            self.predecessor.keep(held.token, token, now=now, expired_at=held.expired_at)
         self.known = token
         self.snapshot = Snapshot(
             token,
@@ -224,13 +234,15 @@ class TokenState:
             return 0.0
         return left - self._policy.seconds("retry_safety_margin")
 
-    def improve(self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None) -> bool:
+    def improve(
+        self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None, ahead: bool = False
+    ) -> bool:
         """Hold *token*, which comes late or from the storage, if it is newer than all that was held; return whether."""
         if self.rejected is not None and token.access_token == self.rejected.access_token:
             return False
         if self.known is not None and not is_newer(token, self.known):
             return False
-        self.publish(token, now, asked_at=asked_at, challenge=challenge)
+        self.publish(token, now, asked_at=asked_at, challenge=challenge, ahead=ahead)
         return True
 
     def fail(self, error: AuthenticationError | None, now: float) -> None:
@@ -268,6 +280,7 @@ class TokenState:
         Returns:
             True: dropped. None: another one is held by now. False: too young for its rejection to cost a renewal.
         """
+        self.predecessor.drop(rejected)
         snapshot = self.snapshot
         if snapshot is None or (rejected is not None and snapshot.token.access_token != rejected.access_token):
             return None

@@ -225,6 +225,23 @@ class TokenManager:
         return self._holding.is_throttling
 
     @property
+    def weighs_answers(self) -> bool:
+        """Whether it matters which resource takes the token held. No lock: a hint.
+
+        In a :attr:`rejection_storm`, and while a resource may not have learnt yet of a token renewed ahead of expiry.
+        """
+        until = self._holding.predecessor.kept_until
+        return self._holding.is_throttling or (until is not None and self._monotonic() < until)
+
+    def predecessor_of(self, rejected: Token) -> Token | None:
+        """Return the token that *rejected* replaced less than 10 s ago, where a resource may take that one still.
+
+        Only one that was replaced because it was due: never one that was rejected, invalidated, forced out, or
+        replaced by a sign-in. No I/O, no waiting.
+        """
+        return self._holding.predecessor.of(rejected, self._monotonic())
+
+    @property
     def _is_busy(self) -> bool:
         """Whether a caller waits for a token, or a renewal is under way. No lock: a hint."""
         return self._engine.is_busy
