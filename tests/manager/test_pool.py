@@ -159,7 +159,7 @@ def test_the_least_recently_used_is_closed_beyond_the_size(tenants: Tenants) -> 
 
 
 def test_one_that_is_waited_for_is_not_closed(tenants: Tenants) -> None:
-    """It is, within a second of when its request is over."""
+    """It is, within seconds of when its request is over."""
     pool = tenants.pool(max_size=1, idle_after=1000)  # which keeps the thread there
     manager = pool["a"]
     gate = tenants.sources["a"][0].hang()
@@ -169,8 +169,9 @@ def test_one_that_is_waited_for_is_not_closed(tenants: Tenants) -> None:
     assert 0 == tenants.closed("a")
     gate.release()
     assert "token-1" == waiting.result(PATIENCE).access_token
-    tenants.clock.wait_until_parked()
-    tenants.clock.advance(1)
+    for _ in range(3):  # the first look may have come before the attempt had landed
+        tenants.clock.wait_until_parked()
+        tenants.clock.advance(1)
     tenants.clock.wait_until_parked()
     assert ["b"] == list(pool)
     assert 1 == tenants.closed("a")
