@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 from support.protected import Reply, Resource, Seen, resource
-from support.scripted import Harness, managed, outcomes
+from support.scripted import Harness, ScriptedSource, managed, outcomes
 
 from tokenkit.auth import BearerAuth
 from tokenkit.options import FetchOptions
+from tokenkit.storage import InMemoryTokenStorage
 
 FIRST, SECOND, THIRD = "Bearer token-1", "Bearer token-2", "Bearer token-3"
 
@@ -122,3 +123,20 @@ def test_one_that_is_forced_out_while_its_renewal_is_under_way_is_not_kept() -> 
         assert ["token-2"] == [token.access_token for token in outcomes(ask_anew)]
         one.landed(2)
         assert None is one.manager.predecessor_of(one.source.token(2))
+
+
+@pytest.mark.parametrize(("grant_key", "kept"), [(None, "token-1"), ("a person's", None)])
+def test_of_two_people_none_is_served_with_the_other_ones_token(
+    grant_key: str | None, kept: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found in the storage may be of somebody who has signed in elsewhere."""
+    monkeypatch.setattr(ScriptedSource, "grant_key", grant_key)
+    storage = InMemoryTokenStorage()
+    with managed(storage=storage) as one:
+        one.manager.get_token()
+        one.advance(100)
+        storage.set(one.source.cache_key, one.source.token(7))
+        one.advance(250)
+        assert "token-7" == one.manager.current.access_token
+        older = one.manager.predecessor_of(one.manager.current)
+        assert kept == (None if older is None else older.access_token)

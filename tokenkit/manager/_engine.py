@@ -307,6 +307,7 @@ class Engine:
     def _look(self, run: Run, known: Token | None, rejected: Token | None) -> None:
         run.token = self._source.look(known, rejected)
         run.adopted = True
+        run.ahead = run.ahead and not self._source.may_be_anothers
         run.outdates = run.token is None and self._source.has_new_certificate()
 
     def _settle(self, attempt: Attempt) -> None:

@@ -31,6 +31,7 @@ __all__ = ["Renewing", "SharedSource"]
 class Renewing(Protocol):
     """What a source must know of the attempt that asks it, and what it writes into it."""
 
+    ahead: bool
     background: bool
     challenge: Challenge | None
     deadline: float
@@ -92,6 +93,7 @@ class SharedSource:
             certificate = self._provider.certificate  # before: one that comes meanwhile is another
             renewed = self._renew(attempt, known, rejected)
             self._certificate = certificate
+            attempt.ahead = attempt.ahead and not (renewed.adopted and self.may_be_anothers)
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
             storage = None if attempt.skips_storage else self._storage
@@ -185,6 +187,11 @@ class SharedSource:
         """Whether the client has another certificate than when it asked last: the token is bound to that (RFC 8705)."""
         held = self._certificate
         return held is not None and self._provider.certificate not in (None, held)
+
+    @property
+    def may_be_anothers(self) -> bool:
+        """Whether what is found in the storage may be of another person, who has signed in elsewhere."""
+        return self._provider.grant_key is not None
 
     @property
     def has_unsaved(self) -> bool:
