@@ -59,7 +59,7 @@ class Keeper:
             if place.manager is None:  # its maker is a thread of the parent
                 del self.places[key]
         self._given: dict[threading.Thread, tuple[Place, float]] = {}  # what each thread was given last, and when
-        self._most_given = _FEW  # threads, beyond which those that are gone are forgotten
+        self._most_given = _FEW  # threads, beyond which those that were given none lately are forgotten
         self._asked_at = math.inf  # when the refresh thread will ask, at the latest
         self._thread = refresh_thread(self.clock)
         self._ticket = self._thread.ticket(self)
@@ -78,7 +78,7 @@ class Keeper:
         return len(self.places) > self._most and self._asked_at > place.used_at + _LOOK_AGAIN
 
     def _forget_threads_locked(self, now: float) -> None:
-        self._given = {one: last for one, last in self._given.items() if one.is_alive() and last[1] + _JUST_NOW > now}
+        self._given = {one: last for one, last in self._given.items() if last[1] + _JUST_NOW > now}
         self._most_given = max(_FEW, 2 * len(self._given))
 
     # Closing
