@@ -87,6 +87,7 @@ class RefreshThread:
         self._doorbell = _Doorbell()
         self._lock = Guard()
         self._thread: threading.Thread | None = None  # guarded by _lock; also read without it
+        self._lives: threading.Thread | None = None  # the same, once it has begun
         # The thread's own:
         self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
         self._moments: dict[weakref.ref[Any], float] = {}  # of each owner's entry that counts; others are out of date
@@ -131,7 +132,9 @@ class RefreshThread:
     def runs(self) -> bool:
         """Return whether the thread is there. A hint: it may end at any time where nothing is left to wait for."""
         thread = self._thread
-        return thread is not None and (thread.ident is None or thread.is_alive())  # it may be thrown out as it begins
+        # It may be thrown out as it begins. Else it is not asked whether it is alive: that is no harmless question
+        # where an interrupt may fall in, as CPython 3.11 takes a thread for ended then.
+        return thread is not None and (thread is self._lives or thread.ident is None or thread.is_alive())
 
     def _put(self, item: object) -> None:
         self._inbox.put(item)
@@ -141,7 +144,7 @@ class RefreshThread:
     # What follows runs on the thread.
 
     def _live(self) -> None:
-        me = threading.current_thread()
+        me = self._lives = threading.current_thread()
         pause = 0.0
         try:
             while self._thread is me:
