@@ -414,6 +414,17 @@ def test_a_token_that_the_resource_took_before_was_revoked(mint: Issuer, api: Re
         assert 401 == requests.get(f"{api.url}/bad", auth=auth, timeout=10).status_code
 
 
+def test_a_renewed_token_that_was_taken_and_revoked_at_once_is_replaced(mint: Issuer, api: Resource) -> None:
+    """The resource took it when the request was sent again, so its rejection a moment later is believed."""
+    with managed(mint, RefreshPolicy(min_renewal_interval=30)) as manager:
+        auth = BearerAuth(manager)
+        manager.get_token()
+        for _ in range(4):
+            mint.revoke()
+            assert 200 == requests.get(f"{api.url}/good", auth=auth, timeout=10).status_code
+    assert 5 == mint.given
+
+
 def test_a_resource_that_took_a_token_is_believed_once(mint: Issuer, api: Resource) -> None:
     """It may reject one it has never seen, revoked before its first use; rejecting all from then on costs no more."""
     refusing = False

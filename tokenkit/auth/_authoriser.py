@@ -234,8 +234,8 @@ class Authoriser:
             exchange(request, hook, other)
             response = resend(ready, response, options)
             hook = sent = other
-        if response.status_code not in statuses and self.weighs_answers:
-            self._accepted.note(response.request, hook.token)
+        if response.status_code not in statuses:
+            self._accepted.note(response.request, hook.token)  # should it be revoked while it is young
         return response
 
     def _older(self, response: Response, hook: TokenHook) -> Token | None:
