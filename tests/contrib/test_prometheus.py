@@ -1,13 +1,15 @@
 import copy
 import math
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from support import event_log, needs
 
-from tokenkit import ConfigurationError, TokenManager
+from tokenkit import AuthenticationError, ConfigurationError, Token, TokenManager
 from tokenkit.events import FailureFacts, TokenEvent
-from tokenkit.fetchers import StaticTokenFetcher
+from tokenkit.fetchers import CallableTokenFetcher, StaticTokenFetcher
 from tokenkit.testing import LocalIdP
 
 prometheus_client = needs.module("prometheus_client")
@@ -111,3 +113,26 @@ def test_failures_are_counted_by_kind(registry: object) -> None:
     assert 1 == registry.get_sample_value("tokenkit_failures_total", labels)
     labels |= {"failure": "TokenEndpointError", "status": "401", "error": "invalid_client"}
     assert 2 == registry.get_sample_value("tokenkit_failures_total", labels)
+
+
+def test_the_rules_to_alert_by_are_of_metrics_that_there_are(
+    local_idp: LocalIdP, registry: object, repository: Path
+) -> None:
+    """Each name of a metric and of its labels in the example is one that a program has."""
+    event_log.live(local_idp, PrometheusListener(registry, hits=True))
+
+    def refuse() -> Token:
+        raise AuthenticationError("no")
+
+    with (
+        TokenManager(
+            CallableTokenFetcher(refuse, name="billing"), listeners=[PrometheusListener(registry)], background=False
+        ) as manager,
+        pytest.raises(AuthenticationError),
+    ):
+        manager.get_token()
+    known = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
+    rules = re.findall(r"(tokenkit_\w+)\{(.*?)\}\[", (repository / "examples/alerts.yml").read_text(encoding="utf-8"))
+    assert 6 == len(rules)
+    for metric, conditions in rules:
+        assert set(re.findall(r"(\w+)=", conditions)) < known[metric], metric
