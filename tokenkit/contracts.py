@@ -165,6 +165,14 @@ class TokenFetcher(ABC):
         """
         return None
 
+    @property
+    def credentials(self) -> str | None:
+        """What tells the secrets given by reference, as they are now, from other ones; None, the default: none are.
+
+        When they change after a refusal, a manager asks again at once. It shows nothing of them.
+        """
+        return None
+
     @abstractmethod
     def fetch(self, context: FetchContext | None = None) -> Token:
         """Ask the source for a new token.
@@ -233,6 +241,11 @@ class TokenProvider(ABC):
     @property
     def certificate(self) -> str | None:
         """What tells the client certificate, as of a fetcher, from the next one; None, the default: there is none."""
+        return None
+
+    @property
+    def credentials(self) -> str | None:
+        """What tells the secrets given by reference, as of a fetcher, from other ones; None, the default: none are."""
         return None
 
     @abstractmethod

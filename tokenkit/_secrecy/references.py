@@ -6,6 +6,7 @@ sees a rotated secret, and a pickle carries no more than the name of the place.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ __all__ = [
     "SecretReference",
     "StepReference",
     "as_value",
+    "digest_behind",
     "from_context",
     "given",
     "is_marked",
@@ -200,6 +202,12 @@ def references_in(value: Any) -> Iterator[SecretReference | StepReference]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from references_in(inner)
+
+
+def digest_behind(values: Any) -> str | None:
+    """Return what tells the secrets behind the references in *values*, as they are now, from other ones; None: none."""
+    found = [one.cache_identity() or "" for one in references_in(values) if isinstance(one, SecretReference)]
+    return hashlib.sha256("\0".join(found).encode("utf-8", "surrogatepass")).hexdigest() if found else None
 
 
 def _read_variable(name: str) -> str:

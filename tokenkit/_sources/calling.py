@@ -47,6 +47,10 @@ class FetcherProvider(TokenProvider):
     def certificate(self) -> str | None:
         return self._fetcher.certificate
 
+    @property
+    def credentials(self) -> str | None:
+        return self._fetcher.credentials
+
     def fetch_token(self, context: FetchContext | None = None) -> Token:
         return as_token(self._fetcher, None, context, self._clock.now())
 

@@ -65,6 +65,11 @@ class ChainedTokenFetcher(TokenFetcher):
         """Those of all that have one."""
         return "|".join(filter(None, (one.certificate for one in self.fetchers))) or None
 
+    @property
+    def credentials(self) -> str | None:
+        """Those of all that have some."""
+        return "|".join(filter(None, (one.credentials for one in self.fetchers))) or None
+
     def __repr__(self) -> str:
         return f"<ChainedTokenFetcher {self.name!r} of {', '.join(one.name for one in self.fetchers)}>"
 

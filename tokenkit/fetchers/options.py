@@ -9,6 +9,7 @@ import requests
 from urllib3.util import Retry
 
 from tokenkit._secrecy.identity import certificate_at
+from tokenkit._secrecy.references import digest_behind
 from tokenkit.fetchers._transport import Timeout, Transport
 
 __all__ = ["TransportOptions"]
@@ -48,6 +49,11 @@ class TransportOptions:
     def certificate(self) -> str | None:
         """The fingerprint of *cert* as it is now; None where there is none, or none that can be read."""
         return None if self.cert is None else certificate_at(self.cert if isinstance(self.cert, str) else self.cert[0])
+
+    @property
+    def credentials(self) -> str | None:
+        """A digest of what stands behind the references among the arguments now; None where none is a reference."""
+        return digest_behind(list(vars(self).values()))
 
     def _new_transport(self) -> Transport:
         return Transport(

@@ -55,6 +55,8 @@ class Run:
         "hangs_at",
         "holds_lock",
         "inside_storage",
+        "mendable",
+        "mended",
         "outdates",
         "reports",
         "skips_lock",
@@ -97,6 +99,8 @@ class Run:
         self.token: Token | None = None  # from when the source gave it, so before it is stored
         self.adopted = False
         self.outdates = False  # a look has found that another token is wanted
+        self.mendable = False  # the refusal is of secrets given by reference, which may change
+        self.mended = False  # a look has found that they have
         self.error: AuthenticationError | None = None
         self.cut_short = False  # by an interrupt, or the time limit, of the caller who led it: nobody else's failure
         self.reports = Reports()  # for the listeners, once it has landed

@@ -308,7 +308,8 @@ class Engine:
         run.token = self._source.look(known, rejected)
         run.adopted = True
         run.ahead = run.ahead and not self._source.may_be_anothers
-        run.outdates = run.token is None and self._source.has_new_certificate()
+        run.outdates = run.token is None and self._source.credentials.has_new_certificate()
+        run.mended = run.token is None and self._source.credentials.has_new_secret()
 
     def _settle(self, attempt: Attempt) -> None:
         """Land *attempt* if this thread ran it and it has not landed, however often an interrupt falls in."""

@@ -29,6 +29,7 @@ __all__ = ["Call", "Schedule"]
 
 _SLOW = 2.0  # seconds: whose last attempt took longer gets a place behind all others
 _LOOK_AGAIN = 1.0  # seconds: until what could not be stored is stored, and between two looks for another's sign-in
+_LOOK_FOR_SECRET = 10.0  # seconds: between two looks whether a refused secret has been replaced
 _REST = 3600.0  # seconds: how often the thread asks who has nothing for it to do, but may have
 _AHEAD, _SLOWLY, _LOOK = 0, 1, 2  # ranks of what nobody waits for
 
@@ -58,7 +59,8 @@ class Schedule:
         self._limit = policy.seconds("refresh_request_timeout")  # of an attempt that no caller has asked for
         self.stopped = False
         self._is_slow = False
-        self._look_at = -math.inf  # when to look for the sign-in of another, for a caller who has no token
+        self._look_at = -math.inf  # when to look for another's sign-in or another secret, for who has no token
+        self._is_mendable = False  # whether secrets given by reference were refused, which may change
         self._cut_short: Attempt | None = None  # the last one, if an interrupt fell into its worker
         self.begin_process()
 
@@ -124,7 +126,7 @@ class Schedule:
     def _due(self, call: Call, now: float) -> Attempt | None:
         """Return a new attempt; None where the back-off allows none yet and *call* waits for that."""
         if now < self.state.retry_at and not call.skip_back_off:
-            look = self._look_for_sign_in(call, now)
+            look = self._look_for_help(call, now)
             if look is not None:
                 return look
             if call.report_error and self.state.failure is not None:
@@ -133,9 +135,10 @@ class Schedule:
         reason = "forced" if call.after >= 0 else self.state.reason(now)
         return self.attempts.request(now, call.limit, reason=reason, forced=call.skip_back_off)
 
-    def _look_for_sign_in(self, call: Call, now: float) -> Attempt | None:
-        """Return a look into the storage, where only a person can help and may have signed in elsewhere meanwhile."""
-        if not isinstance(self.state.failure, SignInRequiredError) or self.state.usable(now) is not None:
+    def _look_for_help(self, call: Call, now: float) -> Attempt | None:
+        """Return a look, where a person may have signed in elsewhere meanwhile, or a secret may have been replaced."""
+        needs_person = isinstance(self.state.failure, SignInRequiredError)
+        if not (needs_person or self._is_mendable) or self.state.usable(now) is not None:
             return None
         if call.asked_after > -math.inf or now >= call.deadline:  # it may not have what is stored, or may not wait
             return None
@@ -192,7 +195,8 @@ class Schedule:
         if self._is_due(now) and (may_supersede or not self.attempts.hang):
             return self.attempts.request(now, self._limit, reason=self.state.reason(now))
         if self._should_look(now):
-            self.state.poll_at = now + self._policy.seconds("storage_poll")
+            self.state.poll_at = now + (self._policy.seconds("storage_poll") or math.inf)
+            self._look_for_secret(now)
             return self.attempts.begin_look(now, self._limit)
         return None
 
@@ -213,6 +217,10 @@ class Schedule:
     def look_soon(self, now: float) -> None:
         """Note that a refresh token waits to be stored, which a look does."""
         self.state.poll_at = min(self.state.poll_at, now + _LOOK_AGAIN)
+
+    def _look_for_secret(self, now: float) -> None:
+        if self._is_mendable:
+            self.state.poll_at = min(self.state.poll_at, now + _LOOK_FOR_SECRET)
 
     def _next_look(self, now: float) -> float:
         return self.state.poll_at if self.state.poll_at > now and not self.state.is_idle(now) else math.inf
@@ -244,11 +252,16 @@ class Schedule:
         landed = run.token is not None and self._hold(run, run.token, now)
         if run.outdates:
             self.state.wanted = True
+        if run.mended:
+            self.state.end_pause()
+        if run.asks:
+            self._is_mendable = run.mendable
         outcome = attempt.judged(now, is_first_cut=self._cut_short in (None, attempt))
         self._cut_short = attempt if outcome.cut_short else None
         if outcome.failed:
             self.state.fail(outcome.error, now)
             self._look_at = now + _LOOK_AGAIN  # it has just looked
+            self._look_for_secret(now)
         if attempt.request.asks and not run.superseded:
             self._is_slow = now - run.started_at > _SLOW
         self.attempts.end(attempt)

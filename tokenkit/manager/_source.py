@@ -21,6 +21,7 @@ from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge, FetchContext, TokenProvider, TokenStorage, takes_context
 from tokenkit.errors import AuthenticationError, TokenEndpointError
 from tokenkit.events import Announcer
+from tokenkit.manager._credentials import Credentials, Shown
 from tokenkit.manager._reports import Reports
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
@@ -48,6 +49,7 @@ class Renewing(Protocol):
     adopted: bool
     error: AuthenticationError | None
     cut_short: bool
+    mendable: bool
 
     def is_late(self, now: float) -> bool:
         """Return whether it may not ask the provider any more."""
@@ -75,7 +77,7 @@ class SharedSource:
         self._clock = clock
         self._announcer = announcer
         self._saved: Token | None = None  # what the storage is known to have had last; one reference, replaced whole
-        self._certificate: str | None = None  # the client's, when it asked last; one reference, replaced whole
+        self.credentials = Credentials(provider)
         self._has_warned = False  # of a refresh token that no storage keeps
         self._fetch_takes_context = takes_context(provider.fetch_token)
         self._refresh_takes_context = takes_context(provider.refresh_token, 1)
@@ -89,15 +91,17 @@ class SharedSource:
             BaseException: What interrupted a caller who leads, in the provider or the storage.
         """
         outer = sys.exc_info()[1]  # of a caller who leads while handling an error of his own
+        shown = Shown(None, None)
         try:
-            certificate = self._provider.certificate  # before: one that comes meanwhile is another
+            shown = self.credentials.shown()
             renewed = self._renew(attempt, known, rejected)
-            self._certificate = certificate
+            self.credentials.note_success(shown)
             attempt.ahead = attempt.ahead and not (renewed.adopted and self.may_be_anothers)
             attempt.token, attempt.adopted = renewed.token, renewed.adopted
         except Exception as error:
             storage = None if attempt.skips_storage else self._storage
             attempt.error = with_sign_in(as_token_error(error, outer), self._provider, storage, self._clock)
+            attempt.mendable = self.credentials.note_failure(shown, is_final=not attempt.error.transient)
         except BaseException as error:  # KeyboardInterrupt while a caller leads: his alone
             attempt.error = AuthenticationError(f"the renewal was cut short by {type(error).__name__}", transient=True)
             attempt.cut_short = True
@@ -182,11 +186,6 @@ class SharedSource:
             return None
         self._saved = stored
         return stored
-
-    def has_new_certificate(self) -> bool:
-        """Whether the client has another certificate than when it asked last: the token is bound to that (RFC 8705)."""
-        held = self._certificate
-        return held is not None and self._provider.certificate not in (None, held)
 
     @property
     def may_be_anothers(self) -> bool:

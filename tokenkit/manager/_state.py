@@ -5,6 +5,7 @@ Rules without a lock or a thread of their own; all of it is guarded by the lock 
 
 from __future__ import annotations
 
+import copy
 import math
 from datetime import datetime
 from typing import Literal, final
@@ -172,16 +173,9 @@ class TokenState:
         left = None if held is None else held.token.expires_in(self._clock.now())
         if held is None or left is None or now + max(left, 0.0) >= held.due_at:
             return
-        self.snapshot = Snapshot(
-            held.token,
-            asked_at=held.asked_at,
-            due_at=now + max(left, 0.0),
-            expired_at=held.expired_at,
-            landed_at=held.landed_at,
-            generation=held.generation,
-            exempt=held.exempt,
-            challenge=held.challenge,
-        )
+        due = copy.copy(held)
+        due.due_at = now + max(left, 0.0)
+        self.snapshot = due
 
     def publish(
         self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None, ahead: bool = False
@@ -256,6 +250,10 @@ class TokenState:
             self._not_before = now + self._policy.retry_delay(self._failures, error, usable_for=held.expired_at - now)
         if error is not None and not error.transient:
             self.challenge = None  # the source has heard it and said no: it must not stand in the way for ever
+
+    def end_pause(self) -> None:
+        """Let the next attempt begin at once: what was refused has been replaced."""
+        self.retry_at = self._not_before = -math.inf
 
     def give_up(
         self,

@@ -313,6 +313,11 @@ class PipelineTokenProvider(TokenProvider):
         """Those of all steps that have one."""
         return "|".join(filter(None, (step.certificate for step in self.pipeline._steps))) or None
 
+    @property
+    def credentials(self) -> str | None:
+        """Those of all steps that have some."""
+        return "|".join(filter(None, (step.credentials for step in self.pipeline._steps))) or None
+
     def fetch_token(self, context: FetchContext | None = None) -> Token:
         return self.pipeline._execute((), None, given(context))
 

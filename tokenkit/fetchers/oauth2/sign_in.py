@@ -179,6 +179,10 @@ class SignedInFetcher(TokenFetcher):
     def certificate(self) -> str | None:
         return self.flow.certificate
 
+    @property
+    def credentials(self) -> str | None:
+        return self.flow.credentials
+
     def sign_in(self, show: Show | None, timeout: float | timedelta, *, clock: Clock) -> Token:
         """Ask a person, as :meth:`SignInFlow.sign_in` does."""
         return self.flow.sign_in(show, timeout, clock=clock)
