@@ -202,7 +202,7 @@ def test_an_endpoint_cannot_ask_for_more_than_half_of_what_is_left() -> None:
 def test_drawn_back_offs_differ() -> None:
     """Left alone, the policy draws by itself."""
     delays = {RefreshPolicy().retry_delay(99, None) for _ in range(100)}
-    assert len(delays) > 90
+    assert len(delays) > 50  # a tenth of them are the least one
     assert 0 <= min(delays) < max(delays) <= 60
 
 

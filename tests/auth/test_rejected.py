@@ -414,6 +414,17 @@ def test_a_token_that_the_resource_took_before_was_revoked(mint: Issuer, api: Re
         assert 401 == requests.get(f"{api.url}/bad", auth=auth, timeout=10).status_code
 
 
+def test_a_renewed_token_that_another_request_took_is_replaced_at_once(mint: Issuer, api: Resource) -> None:
+    """Whichever request it was that showed the resource to take it."""
+    api.behave = lambda seen: Reply(401) if seen.path == "/bad" else api.protect(seen)
+    with managed(mint, RefreshPolicy(min_renewal_interval=30)) as manager:
+        auth = BearerAuth(manager)
+        requests.get(f"{api.url}/bad", auth=auth, timeout=10)
+        assert 200 == requests.get(f"{api.url}/good", auth=auth, timeout=10).status_code
+        mint.revoke()
+        assert 200 == requests.get(f"{api.url}/good", auth=auth, timeout=10).status_code
+
+
 def test_a_renewed_token_that_was_taken_and_revoked_at_once_is_replaced(mint: Issuer, api: Resource) -> None:
     """The resource took it when the request was sent again, so its rejection a moment later is believed."""
     with managed(mint, RefreshPolicy(min_renewal_interval=30)) as manager:

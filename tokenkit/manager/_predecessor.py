@@ -5,6 +5,7 @@ Rules without a lock; changed under the lock of the engine that has them, and re
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, final
 
 from tokenkit.tokens import Token
@@ -53,10 +54,10 @@ class Predecessor:
         return kept.token if kept is not None and is_its else None
 
     @property
-    def kept_until(self) -> float | None:
-        """Until when one is kept; None where none is."""
+    def kept_until(self) -> float:
+        """Until when one is kept; -inf where none is."""
         kept = self._kept
-        return None if kept is None else kept.until
+        return -math.inf if kept is None else kept.until
 
 
 def _texts(kept: _Kept) -> tuple[str, str]:

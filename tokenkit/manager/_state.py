@@ -71,13 +71,13 @@ class RejectionLimit:
         """Whether some resource rejects tokens that are too young to be bad."""
         return self._was_hit or self._interval > self._shortest
 
-    def counts_at(self, snapshot: Snapshot) -> float:
-        """Return from when on a rejection of *snapshot*'s token costs a renewal."""
-        return snapshot.landed_at + self._interval
+    def counts_at(self, landed_at: float) -> float:
+        """Return from when on a rejection of the token that landed then costs a renewal."""
+        return landed_at + self._interval
 
     def allows(self, snapshot: Snapshot, now: float) -> bool:
         """Return whether a rejection of *snapshot*'s token may cost a renewal now."""
-        if snapshot.exempt or now >= self.counts_at(snapshot):
+        if snapshot.exempt or now >= self.counts_at(snapshot.landed_at):
             return True
         self._was_hit = True
         return False
@@ -101,6 +101,7 @@ class TokenState:
         self._failures = 0  # attempts in a row that failed
         self.snapshot: Snapshot | None = None  # also read without the lock: one reference, replaced whole
         self.predecessor = Predecessor()
+        self.weigh_until: float | None = None  # while it matters who takes the token held; also reset without the lock
         self.known: Token | None = None  # the newest token known, usable or not; its refresh token may be spent
         self.rejected: Token | None = None  # never to be adopted again
         self.challenge: Challenge | None = None  # what was said when that was rejected, until the source has heard it
@@ -150,7 +151,7 @@ class TokenState:
 
     def rejection_counts_at(self, snapshot: Snapshot) -> float:
         """Return from when on the rejection of *snapshot*'s token costs a renewal."""
-        return self._limit.counts_at(snapshot)
+        return self._limit.counts_at(snapshot.landed_at)
 
     def is_idle(self, now: float) -> bool:
         """Return whether nobody has asked for so long that nothing is renewed ahead any more."""
@@ -202,6 +203,7 @@ class TokenState:
             self.predecessor.drop()
         elif held.token is not token:  # else this is repeated
             self.predecessor.keep(held.token, token, now=now, expired_at=held.expired_at)
+        self.weigh_until = max(self._limit.counts_at(now), self.predecessor.kept_until)
         self.known = token
         self.snapshot = Snapshot(
             token,

@@ -228,10 +228,14 @@ class TokenManager:
     def weighs_answers(self) -> bool:
         """Whether it matters which resource takes the token held. No lock: a hint.
 
-        In a :attr:`rejection_storm`, and while a resource may not have learnt yet of a token renewed ahead of expiry.
+        In a :attr:`rejection_storm`, while the token is so young that its rejection costs a renewal only if it was
+        taken before, and while a resource may not have learnt yet of a token renewed ahead of expiry.
         """
-        until = self._holding.predecessor.kept_until
-        return self._holding.is_throttling or (until is not None and self._monotonic() < until)
+        until = self._holding.weigh_until
+        if until is not None and self._monotonic() < until:
+            return True
+        self._holding.weigh_until = None  # no clock is read from now on, until the next token
+        return self._holding.is_throttling
 
     def predecessor_of(self, rejected: Token) -> Token | None:
         """Return the token that *rejected* replaced less than 10 s ago, where a resource may take that one still.
