@@ -23,22 +23,6 @@ GIVEN = {
     *("SignInPrompt", "SignsIn", "TokenEvent", "TokenListener", "TokenPipeline", "TokenReceiver", "TransportOptions"),
     "Window",
 }
-# An example is still to come.
-TO_COME = {
-    "AuthorizationServer",
-    "BrowserSignIn",
-    "DeviceSignIn",
-    "DjangoCacheTokenStorage",
-    "HttpTokenFetcher",
-    "KeyringTokenStorage",
-    "OAuth2Fetcher",
-    "RedisTokenStorage",
-    "RefreshPolicy",
-    "SignedInFetcher",
-    "SignedJwtFetcher",
-    "Token",
-    "TokenManager",
-}
 
 
 def constructed() -> Iterator[type]:
@@ -83,18 +67,17 @@ def test_an_example_of_a_docstring_runs(example: doctest.DocTest, capsys: pytest
 def test_a_class_that_users_construct_has_an_example() -> None:
     """A reader of the reference sees how it is made and what it does."""
     missing = {one.__name__ for one in constructed() if ">>> " not in (one.__doc__ or "")}
-    assert set() == missing - TO_COME
+    assert set() == missing
 
 
 def test_defaults_are_told_in_figures() -> None:
     """A reader sees what a number is that is not given, without looking at the signature."""
     untold = []
     for one in constructed():
-        if one.__name__ not in TO_COME:
-            for parameter in inspect.signature(one).parameters.values():
-                default = parameter.default
-                if isinstance(default, (int, float)) and not isinstance(default, bool) and default != 0:
-                    untold += [] if f"{default:g}" in (one.__doc__ or "") else [(one.__name__, parameter.name)]
+        for parameter in inspect.signature(one).parameters.values():
+            default = parameter.default
+            if isinstance(default, (int, float)) and not isinstance(default, bool) and default != 0:
+                untold += [] if f"{default:g}" in (one.__doc__ or "") else [(one.__name__, parameter.name)]
     assert [] == untold
 
 

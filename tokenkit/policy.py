@@ -38,30 +38,37 @@ class RefreshPolicy:
     """How eagerly tokens are renewed. All durations are seconds, or timedeltas, which become seconds.
 
     Args:
-        lifetime_safe_fraction: The share of its lifetime after which a token is due; more than 0, at most 1.
+        lifetime_safe_fraction: The share of its lifetime after which a token is due; more than 0, at most 1. 0.8 by
+            default.
         jitter: The largest share of its lifetime by which that moment is drawn forward at random; less than
-            ``lifetime_safe_fraction``, or some tokens would be due from the start. 0: nothing is drawn.
-        expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime. 0: it is
-            sent until it expires.
+            ``lifetime_safe_fraction``, or some tokens would be due from the start. 0.1 by default; 0: nothing is drawn.
+        expiry_margin: A token with less left counts as expired; never more than a twentieth of its lifetime. 10
+            by default; 0: it is sent until it expires.
         initial_safety_margin: A token found in the storage at the start with less left is due. None or 0: as any other.
         retry_safety_margin: A token found in the storage, at any time, is due when it has less left. None or 0: as any
             other.
-        initial_retry_timeout: The back-off after a first failure; more than 0.
-        max_retry_timeout: The longest back-off; also that after a permanent refusal.
-        retry_timeout_exponent: What each further failure multiplies the back-off by. 1: it does not grow.
+        initial_retry_timeout: The back-off after a first failure; more than 0; 1 by default.
+        max_retry_timeout: The longest back-off; also that after a permanent refusal. 60 by default.
+        retry_timeout_exponent: What each further failure multiplies the back-off by. 1.5 by default; 1: it does
+            not grow.
         refresh_request_timeout: How long one attempt may take in all, waiting for the storage's lock included; more
-            than 0. The source is told a twentieth less, at most half a second, so that it fails before it counts as
-            hung.
-        lock_timeout: How long an attempt waits for the storage's lock before it goes on without. 0: it tries once.
-            Where a refresh token would be spent it waits longer, until shortly before its end.
-        storage_poll: How often the thread looks into the storage for a newer token. 0: never.
-        min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal. 0: each
-            rejection may cost one.
-        max_retries: How often a receiver lets one request try again. 0: never.
+            than 0; 30 by default. The source is told a twentieth less, at most half a second, so that it fails
+            before it counts as hung.
+        lock_timeout: How long an attempt waits for the storage's lock before it goes on without. 10 by default; 0: it
+            tries once. Where a refresh token would be spent it waits longer, until shortly before its end.
+        storage_poll: How often the thread looks into the storage for a newer token. 300 by default; 0: never.
+        min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal. 1 by
+            default; 0: each rejection may cost one.
+        max_retries: How often a receiver lets one request try again. 2 by default; 0: never.
         idle_after: After so long without a call nothing is renewed ahead, until there is one. None: it never is idle.
 
     Raises:
         ConfigurationError: A value is not a finite number, or outside its range.
+
+    Example:
+        >>> policy = RefreshPolicy(refresh_request_timeout=10, max_retry_timeout=30)
+        >>> policy.lifetime_safe_fraction
+        0.8
     """
 
     lifetime_safe_fraction: float = 0.8

@@ -35,7 +35,7 @@ class Token:
 
     Args:
         access_token: The credential; visible ASCII only, so that it cannot inject a header.
-        token_type: The authentication scheme sent before it.
+        token_type: The authentication scheme sent before it; 'Bearer' by default.
         expires_at: When it ceases to be valid, aware; None: never, as far as is known.
         issued_at: When its lifetime began, aware; None: unknown.
         refresh_token: What buys the next one (RFC 6749 section 6), or None.
@@ -45,6 +45,13 @@ class Token:
     Raises:
         ValueError: The access token is empty or not visible ASCII, a datetime is naive, the type is no scheme, or
             the refresh token or the scope is no string.
+
+    Example:
+        >>> token = Token.of("abc", expires_in=3600)
+        >>> token.authorization, token.is_expired()
+        ('Bearer abc', False)
+        >>> print(token)
+        <Token Bearer ba7816bf expires_at=...>
     """
 
     access_token: str

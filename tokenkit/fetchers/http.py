@@ -68,6 +68,13 @@ class HttpTokenFetcher(TransportOptions, SecretKeeper, TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> from tokenkit.testing import LocalIdP
+        >>> with LocalIdP() as idp:
+        ...     form = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "secret"}
+        ...     HttpTokenFetcher("orders", idp.url, "token", request_data=form).fetch().token_type
+        'Bearer'
     """
 
     name: str

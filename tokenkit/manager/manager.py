@@ -53,6 +53,15 @@ class TokenManager:
 
     Raises:
         ConfigurationError: An argument is of the wrong type, or the source has no name.
+
+    Example:
+        >>> from tokenkit.fetchers import ClientCredentialsFetcher
+        >>> from tokenkit.testing import LocalIdP
+        >>> with LocalIdP() as idp:
+        ...     source = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
+        ...     with TokenManager(source) as manager:
+        ...         manager.get_token() is manager.get_token()  # one fetch, and none again while it is fresh
+        True
     """
 
     def __init__(

@@ -56,12 +56,17 @@ class DjangoCacheTokenStorage(TokenStorage):
         cache_alias: The name of the cache in ``CACHES``.
         key_prefix: What the cache's keys begin with; storages with another one see nothing of this one.
         lock_lease: Seconds, rounded up, after which the cache frees a lock by itself; at least what a renewal may
-            take, which is ``refresh_request_timeout`` of a manager's policy.
+            take, which is ``refresh_request_timeout`` of a manager's policy. 60 by default.
         lock_directory: Where lock files are, if there are any; ``~`` is the home directory. None: ``tokenkit/locks`` in
             the user's cache directory, or where there is no home directory, one in the temporary directory.
 
     Raises:
         ConfigurationError: *lock_lease* is no positive number, or an argument is no text.
+
+    Example:
+        >>> storage = DjangoCacheTokenStorage("default", key_prefix="orders")
+        >>> storage
+        <DjangoCacheTokenStorage 'default' 'orders'>
     """
 
     def __init__(

@@ -49,6 +49,11 @@ class KeyringTokenStorage(TokenStorage):
 
     Raises:
         ConfigurationError: *service* or *lock_directory* is none.
+
+    Example:
+        >>> storage = KeyringTokenStorage("orders")
+        >>> storage
+        <KeyringTokenStorage 'orders'>
     """
 
     def __init__(

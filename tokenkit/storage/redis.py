@@ -72,10 +72,14 @@ class RedisTokenStorage(TokenStorage):
             stays its maker's: give it a ``socket_timeout``, or a hanging server hangs its callers.
         key_prefix: What the server's keys begin with; storages with another one see nothing of this one.
         lock_lease: Seconds after which the server frees a lock by itself; at least what a renewal may take, which is
-            ``refresh_request_timeout`` of a manager's policy.
+            ``refresh_request_timeout`` of a manager's policy. 60 by default.
 
     Raises:
         ConfigurationError: The client, its URL, *key_prefix* or *lock_lease* is none, or the client is one of asyncio.
+
+    Example:
+        >>> RedisTokenStorage("rediss://tokens.example.com:6379/0", key_prefix="orders")
+        <RedisTokenStorage 'orders'>
     """
 
     def __init__(self, client_or_url: Any, key_prefix: str = "tokenkit", *, lock_lease: float = 60.0) -> None:

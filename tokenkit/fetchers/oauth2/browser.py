@@ -43,6 +43,18 @@ class BrowserSignIn(SignInFlow):
 
     Raises:
         ConfigurationError: An argument is wrong, or arguments do not go together.
+
+    Example:
+        >>> from tokenkit import TokenManager
+        >>> from tokenkit.fetchers.oauth2 import SignedInFetcher
+        >>> from tokenkit.storage import InMemoryTokenStorage
+        >>> from tokenkit.testing import LocalIdP
+        >>> with LocalIdP() as idp:
+        ...     idp.add_client("shop-cli")
+        ...     flow = BrowserSignIn(issuer=idp.issuer, client_id="shop-cli", scope="orders")
+        ...     manager = TokenManager(SignedInFetcher(flow), InMemoryTokenStorage())
+        ...     manager.sign_in(show=lambda prompt: idp.approve(prompt.url)).scope
+        'orders'
     """
 
     authorization_url: str | None = None

@@ -36,6 +36,14 @@ class DeviceSignIn(SignInFlow):
 
     Raises:
         ConfigurationError: An argument is wrong, or arguments do not go together.
+
+    Example:
+        >>> from tokenkit.testing import LocalIdP
+        >>> with LocalIdP() as idp:
+        ...     idp.add_client("shop-cli")
+        ...     flow = DeviceSignIn(issuer=idp.issuer, client_id="shop-cli", scope="orders")
+        ...     flow.sign_in(lambda prompt: idp.approve(prompt.code), 10).scope
+        'orders'
     """
 
     device_authorization_url: str | None = None

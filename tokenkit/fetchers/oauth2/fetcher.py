@@ -92,6 +92,16 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong, or arguments do not go together.
+
+    Example:
+        >>> from tokenkit.testing import LocalIdP
+        >>> class KioskFetcher(OAuth2Fetcher):
+        ...     grant = "client_credentials"
+        ...     def _grant_params(self, url, context):
+        ...         return {"kiosk": "7"}
+        >>> with LocalIdP() as idp:
+        ...     KioskFetcher(token_url=idp.token_url, client_id="client", client_secret="secret").fetch().token_type
+        'Bearer'
     """
 
     scope: _Texts | None = None

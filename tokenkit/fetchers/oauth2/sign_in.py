@@ -153,6 +153,19 @@ class SignedInFetcher(TokenFetcher):
 
     Raises:
         ConfigurationError: *flow* is something else.
+
+    Example:
+        >>> from tokenkit import TokenManager
+        >>> from tokenkit.errors import SignInRequiredError
+        >>> from tokenkit.fetchers.oauth2 import DeviceSignIn
+        >>> from tokenkit.storage import InMemoryTokenStorage
+        >>> flow = DeviceSignIn(issuer="https://idp.example.com", client_id="shop-cli")
+        >>> manager = TokenManager(SignedInFetcher(flow), InMemoryTokenStorage(), background=False)
+        >>> try:
+        ...     manager.get_token()
+        ... except SignInRequiredError:
+        ...     print("manager.sign_in()")
+        manager.sign_in()
     """
 
     def __init__(self, flow: SignInFlow) -> None:

@@ -26,8 +26,6 @@ __all__ = ["SignedJwtFetcher"]
 class SignedJwtFetcher(SecretKeeper, TokenFetcher):
     """Signs a JWT, which is the token. No network is asked; the extra ``[crypto]`` is needed.
 
-        app = SignedJwtFetcher(key, {"iss": app_id}, lifetime=540, backdate=60)
-
     ``iat``, ``exp`` and a new ``jti`` are added at each fetch, by the clock of who asks. Safe from any thread.
 
     Args:
@@ -47,6 +45,12 @@ class SignedJwtFetcher(SecretKeeper, TokenFetcher):
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Example:
+        >>> key = "a-shared-secret-of-32-characters"
+        >>> app = SignedJwtFetcher(key, {"iss": "app-7"}, algorithm="HS256", lifetime=540)
+        >>> app.fetch().access_token.count(".")
+        2
     """
 
     key: str | bytes | Callable[..., str | bytes]
