@@ -102,7 +102,7 @@ class Authoriser:
         # Before the user's, who are to see the last answer only. An earlier one of ours goes, with what it put on.
         earlier = hook_on(request, self)
         if isinstance(earlier, TokenHook):
-            earlier.take_off(request.headers)
+            earlier.strip_credentials(request.headers)
         change_hooks(request, [hook, *(one for one in hooks_of(request) if one is not earlier)])
 
     def may_carry(self, request: PreparedRequest, direct: bool = False) -> bool:
@@ -252,7 +252,7 @@ class Authoriser:
         request = (sent_request(rejected) or rejected.request).copy()
         rejected.request = request.copy()  # as it was sent, whatever becomes of the other
         there = hook_on(request, self)
-        hook.take_off(request.headers)
+        hook.strip_credentials(request.headers)
         other.put_on(request.headers)
         change_hooks(request, [other, *(one for one in hooks_of(request) if one is not there)])
         return request

@@ -88,18 +88,18 @@ class TokenHook:
         for name, value in self.extra:
             headers.setdefault(name, value)
 
-    def take_off(self, headers: MutableMapping[str, str]) -> None:
+    def strip_credentials(self, headers: MutableMapping[str, str]) -> None:
         """Take out of *headers* what this hook has put there."""
         for name, value in ((self.header, self.value), *self.extra):
             if headers.get(name) == value:
                 del headers[name]
 
-    def give_way(self, request: PreparedRequest, other: TokenHook) -> None:
+    def replace_token(self, request: PreparedRequest, other: TokenHook) -> None:
         """Put *other* and its token in the place of this one and its own; other threads may be sending *request*."""
         # The hook first: who looks in between finds either the old token or who brought the new one.
         change_hooks(request, [other if one is self else one for one in hooks_of(request)])
         headers = request.headers.copy()
-        self.take_off(headers)
+        self.strip_credentials(headers)
         other.put_on(headers)
         request.headers = headers
 

@@ -112,7 +112,7 @@ def withhold(request: PreparedRequest, hook: TokenHook, target: str) -> None:
         withheld.lead_locked(target)
         change_hooks(request, [withheld if one is hook else one for one in hooks_of(request)])
         headers = request.headers.copy()
-        hook.take_off(headers)
+        hook.strip_credentials(headers)
         request.headers = headers
 
 
@@ -123,7 +123,7 @@ def exchange(request: PreparedRequest, rejected: TokenHook, other: TokenHook) ->
         if isinstance(there, Withheld):
             there.hook = other
         elif there is not None and there.is_on(request) and there.token is rejected.token:
-            there.give_way(request, other)
+            there.replace_token(request, other)
 
 
 def restore(request: PreparedRequest) -> None:
@@ -144,7 +144,7 @@ def keep_within_rules(request: PreparedRequest) -> None:
         if isinstance(hook, TokenHook) and hook.is_on(request) and not hook.auth.may_carry(request, direct=True):
             with CHANGING.get():
                 headers = request.headers.copy()
-                hook.take_off(headers)
+                hook.strip_credentials(headers)
                 request.headers = headers
 
 
