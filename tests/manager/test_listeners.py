@@ -122,6 +122,7 @@ def test_listeners_hear_while_no_lock_is_held(make_harness: Callable[..., Harnes
 
     harness = make_harness(storage=storage, ears=Locking())
     harness.manager.get_token()
+    harness.manager.close()  # which waits until they have heard
     assert ["absent", "success", "success"] == heard
 
 
