@@ -210,12 +210,16 @@ class Engine:
     def join(self, grace: float) -> None:
         """Wait at most *grace* seconds for the attempt under way, whoever runs it, and then a moment for listeners."""
         self.enter_process()
-        deadline = self._clock.monotonic() + grace
-        told_by = min(deadline, self._clock.monotonic() + _LONGEST_WAIT)
+        began = self._clock.monotonic()
+        deadline = began + grace
+        told_by = min(deadline, began + _LONGEST_WAIT)
         while not sys.is_finalizing():  # no other thread runs any more, then
             with self._lock:
+                now = self._clock.monotonic()
                 runs = self._schedule.attempts.runs_elsewhere
-                left = (deadline if runs else told_by) - self._clock.monotonic()
+                if runs:
+                    told_by = min(deadline, now + _LONGEST_WAIT)  # from when it has landed
+                left = (deadline if runs else told_by) - now
                 if left <= 0 or not (runs or self._tellers - {threading.get_ident()}):
                     return
                 mailbox = self._renewed.join()
