@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,15 @@ def start(local_idp: LocalIdP, tmp_path: Path) -> Start:
     return run
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("where", ["file", "redis"])
 def test_no_way_to_start_a_program_loses_its_grant(
     start: Start, local_idp: LocalIdP, tmp_path: Path, where: str
 ) -> None:
-    """Started in every way, and given the token in every form, it goes on with the newest."""
+    """Started in every way, and in each given the token in every form, it goes on with the newest."""
     with daemons.redis_server(tmp_path) if where == "redis" else nullcontext() as server:
         place = {"GRANT_STORAGE": server.redis_url} if server else {}
-        runs = [(way, FORMS[number % len(FORMS)]) for number, way in enumerate(WAYS)]
-        for way, form in runs if where == "file" else runs[:3]:
+        for way, form in product(WAYS, FORMS) if where == "file" else list(zip(WAYS, FORMS, strict=False))[:3]:
             done = start(way, form, **place)
             assert "" == done.stderr, (way, form)
             assert 0 == done.returncode
