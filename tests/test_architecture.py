@@ -23,7 +23,7 @@ EDGES = FLOORS[2]
 SHARED = {"_net", "_secrecy", "_sources"}  # private packages that are there for all
 OPTIONAL = {"cryptography", "django", "jwt", "keyring", "opentelemetry", "prometheus_client", "redis", "tomli"}
 # What few programs need and takes long to load, so that it is loaded where it is used; tests/test_imports.py counts.
-RARE = {"html", "pickle"}
+RARE = {"dataclasses", "html", "inspect", "pickle"}
 # The packages beyond the standard library that a room may import. Rooms left out: none.
 FOREIGN = {
     "errors": {"requests"},

@@ -6,11 +6,24 @@ import math
 import sys
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from string import ascii_letters, digits
 from typing import Any, TypeGuard
 
 from tokenkit.errors import ConfigurationError
 
-__all__ = ["check_fields", "check_step", "check_texts", "check_words", "is_count", "is_seconds", "seconds"]
+__all__ = [
+    "check_fields",
+    "check_step",
+    "check_texts",
+    "check_words",
+    "is_count",
+    "is_http_token",
+    "is_seconds",
+    "is_visible_ascii",
+    "seconds",
+]
+
+_HTTP_TOKEN = "!#$%&'*+-.^_`|~" + ascii_letters + digits
 
 
 def seconds(name: str, value: object, *, zero: bool, infinite: bool) -> float:
@@ -42,6 +55,16 @@ def is_seconds(value: object, *, zero: bool, infinite: bool) -> TypeGuard[float]
 def is_count(value: object) -> TypeGuard[int]:
     """Whether *value* is a whole number, at least 0, of a size that a machine counts to."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= sys.maxsize
+
+
+def is_http_token(text: str) -> bool:
+    """Whether *text* can be the name of a header or of an authentication scheme: RFC 9110 section 5.6.2."""
+    return bool(text) and not text.strip(_HTTP_TOKEN)
+
+
+def is_visible_ascii(text: str) -> bool:
+    """Whether *text* has characters from 0x21 to 0x7E alone, and at least one."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def check_step(name: object, depends_on: Sequence[str], ttl: timedelta | None) -> tuple[str, ...]:

@@ -16,11 +16,9 @@ from typing import Any
 
 __all__ = ["positive_seconds", "readable_instant", "token_fields"]
 
-_ISO_8601 = re.compile(
-    r"\s*(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(?:[Zz]|([+-]\d\d)(?::?(\d\d))?)\s*\Z", re.ASCII
-)
+_ISO_8601 = r"\s*(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?\s*(?:[Zz]|([+-]\d\d)(?::?(\d\d))?)\s*\Z"
 # Azure's App Service up to its version 2017-09-01, with or without AM and PM.
-_APP_SERVICE = re.compile(r"(\d\d?)/(\d\d?)/(\d{4}) (\d\d?):(\d\d):(\d\d)(?: ([AP]M))? \+00:00\Z", re.ASCII)
+_APP_SERVICE = r"(\d\d?)/(\d\d?)/(\d{4}) (\d\d?):(\d\d):(\d\d)(?: ([AP]M))? \+00:00\Z"
 _INSTANTS = ("expires_on", "expires_at")
 _KNOWN_FIELDS = frozenset({"access_token", "token_type", "expires_in", *_INSTANTS, "refresh_token", "scope"})
 # Above it, a number is no lifetime but an instant since 1970, or milliseconds.
@@ -145,13 +143,13 @@ def _number(value: Any) -> float | None:
 def _from_text(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
-    found = _APP_SERVICE.match(value.strip())
+    found = re.match(_APP_SERVICE, value.strip(), re.ASCII)
     if found is not None:
         month, day, year, hour, minute, second = map(int, found.groups()[:6])
         if found[7]:
             hour = hour % 12 + (12 if found[7] == "PM" else 0)
         return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-    found = _ISO_8601.match(value)
+    found = re.match(_ISO_8601, value, re.ASCII)
     if found is None:
         return None
     # Python 3.10's fromisoformat knows neither 'Z' nor a fraction that has not 3 or 6 digits.

@@ -7,7 +7,6 @@ How an endpoint's answer is read is :mod:`tokenkit._token_answers`' affair, and 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,13 +14,12 @@ from datetime import datetime, timedelta, timezone
 from types import MappingProxyType, NoneType
 from typing import Any, final
 
+from tokenkit._checks import is_http_token, is_visible_ascii
 from tokenkit._token_answers import token_fields
 from tokenkit.errors import MalformedResponseError
 
 __all__ = ["Token"]
 
-_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+\Z")
-_TOKEN_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # an auth-scheme: RFC 9110 section 11.1
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -64,9 +62,9 @@ class Token:
     authorization: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.access_token, str) or not _VISIBLE_ASCII.match(self.access_token):
+        if not isinstance(self.access_token, str) or not is_visible_ascii(self.access_token):
             raise ValueError("access_token must be a non-empty string of visible ASCII characters")
-        if not isinstance(self.token_type, str) or not _TOKEN_TYPE.match(self.token_type):
+        if not isinstance(self.token_type, str) or not is_http_token(self.token_type):
             raise ValueError("token_type must be an authentication scheme, such as 'Bearer'")
         for name in ("refresh_token", "scope"):
             if not isinstance(getattr(self, name), (str, NoneType)):

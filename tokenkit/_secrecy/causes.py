@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -89,5 +88,7 @@ def _keeps_more(error: BaseException) -> bool:
     subprocess = sys.modules.get("subprocess")  # where it is not loaded, nothing can be an error of it
     if subprocess is not None and isinstance(error, subprocess.SubprocessError):
         return True
+    import inspect
+
     # Statically, as a property of httpx raises, and one of another library might do anything.
     return any(inspect.getattr_static(error, name, None) is not None for name in _KEEPSAKES)

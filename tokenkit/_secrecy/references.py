@@ -34,10 +34,9 @@ __all__ = [
 
 _SCHEMES = ("env", "file", "keyring", "literal", "step")
 # What shells, templates and other programs write: it would be sent as the secret itself.
-_ELSEWHERE = re.compile(
+_ELSEWHERE = (
     r"\$\{|\$\(|\{\{|\$[A-Z_][A-Z0-9_]*\Z|(?:env|file|keyring|literal|step|environment|var|variable|path|vault|op|aws|ssm|gcp"
-    r"|azure|secrets?|secretsmanager|keychain|pass|sops|k8s|kubernetes|doppler|bw|bitwarden|cmd|command|exec):(?=\S)",
-    re.IGNORECASE,
+    r"|azure|secrets?|secretsmanager|keychain|pass|sops|k8s|kubernetes|doppler|bw|bitwarden|cmd|command|exec):(?=\S)"
 )
 
 
@@ -140,7 +139,7 @@ def as_value(text: str) -> str | SecretReference | StepReference:
             other programs write for a secret that stands elsewhere.
     """
     if not is_marked(text):
-        if _ELSEWHERE.match(text):
+        if re.match(_ELSEWHERE, text, re.IGNORECASE):
             raise ConfigurationError(
                 "this looks like a reference of another kind; write env:NAME, file:PATH, keyring:SERVICE/USER, or"
                 " literal:TEXT for a text that begins so"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, final
 
-from tokenkit._checks import is_count, is_seconds, seconds
+from tokenkit._checks import is_count, is_http_token, is_seconds, is_visible_ascii, seconds
 from tokenkit.contracts import TokenFetcher, TokenPipeline, TokenProvider
 from tokenkit.errors import ConfigurationError
 from tokenkit.manager import ManagerPool, TokenManager
@@ -25,9 +24,6 @@ __all__ = [
     "checked_wait",
     "manager_of",
 ]
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # of a header or a scheme: RFC 9110 sections 5.1 and 11.1
-_VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?\Z")
 
 
 def manager_of(source: object) -> tuple[TokenManager, bool]:
@@ -76,21 +72,26 @@ def _checked_fields(given: object) -> dict[str, str]:
             "extra_headers must be a mapping of texts, or a function of the token that returns one"
         )
     for name, value in given.items():
-        if not isinstance(name, str) or not _NAME.match(name):
+        if not isinstance(name, str) or not is_http_token(name):
             raise ConfigurationError("extra_headers has a name that no header can have")
-        if not isinstance(value, str) or not _VALUE.match(value):  # not quoted: it may be a key
+        if not isinstance(value, str) or not _is_header_value(value):  # not quoted: it may be a key
             raise ConfigurationError(f"extra_headers: the value of {name} is not visible text")
     return dict(given)
 
 
+def _is_header_value(text: str) -> bool:
+    """Whether *text* is visible ASCII, with blanks and tabs inside alone: RFC 9110 section 5.5."""
+    return is_visible_ascii(text.replace(" ", "x").replace("\t", "x")) and text == text.strip(" \t")
+
+
 def checked_header(header: str) -> str:
-    if not isinstance(header, str) or not _NAME.match(header):
+    if not isinstance(header, str) or not is_http_token(header):
         raise ConfigurationError("header must be the name of a header")
     return header
 
 
 def checked_scheme(scheme: str | None) -> str | None:
-    if scheme is not None and (not isinstance(scheme, str) or not _NAME.match(scheme or "x")):
+    if scheme is not None and (not isinstance(scheme, str) or (scheme and not is_http_token(scheme))):
         raise ConfigurationError('scheme must be a word such as "Bearer", "" for the bare token, or None')
     return scheme
 

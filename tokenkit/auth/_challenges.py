@@ -10,14 +10,14 @@ from tokenkit.contracts import Challenge
 
 __all__ = ["Parsed", "is_scope_refusal", "parse_challenges", "rejection"]
 
+# Compiled when the first header is read, which the module re remembers.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_GAP = re.compile(r"[\s,]*")
-_SCHEME = re.compile(rf"({_TOKEN})(?=[\s,]|\Z)\s*")
-_TOKEN68 = re.compile(r"([A-Za-z0-9._~+/-]+=*)\s*(?=,|\Z)")
+_GAP = r"[\s,]*"
+_SCHEME = rf"({_TOKEN})(?=[\s,]|\Z)\s*"
+_TOKEN68 = r"([A-Za-z0-9._~+/-]+=*)\s*(?=,|\Z)"
 # A quoted string that does not end is taken to the header's end, so that no mark is looked at twice.
-_PARAM = re.compile(rf'({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"?)\s*', re.DOTALL)
-_SECONDS = re.compile(r"[0-9]{1,10}")
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_PARAM = rf'(?s:({_TOKEN})\s*=\s*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"?)\s*)'
+_ESCAPED = r"(?s:\\(.))"
 
 
 class Parsed(NamedTuple):
@@ -37,12 +37,12 @@ def parse_challenges(header: str) -> list[Parsed]:
     found: list[Parsed] = []
     at = _after(_GAP, header, 0)
     while at < len(header):
-        scheme = _SCHEME.match(header, at)
+        scheme = re.compile(_SCHEME).match(header, at)
         if scheme is None:
             comma = header.find(",", at)
             at = len(header) if comma < 0 else _after(_GAP, header, comma)
             continue
-        token68 = _TOKEN68.match(header, scheme.end())
+        token68 = re.compile(_TOKEN68).match(header, scheme.end())
         params, at = ({}, token68.end()) if token68 else _params(header, scheme.end())
         found.append(Parsed(scheme[1].lower(), token68[1] if token68 else None, params))
         at = _after(_GAP, header, at)
@@ -51,15 +51,15 @@ def parse_challenges(header: str) -> list[Parsed]:
 
 def _params(header: str, at: int) -> tuple[dict[str, str], int]:
     params: dict[str, str] = {}
-    while (param := _PARAM.match(header, _after(_GAP, header, at))) is not None:
-        value = param[2] if param[2] is not None else _ESCAPED.sub(r"\1", param[3])
+    while (param := re.compile(_PARAM).match(header, _after(_GAP, header, at))) is not None:
+        value = param[2] if param[2] is not None else re.sub(_ESCAPED, r"\1", param[3])
         params.setdefault(param[1].lower(), value)
         at = param.end()
     return params, at
 
 
-def _after(pattern: re.Pattern[str], header: str, at: int) -> int:
-    match = pattern.match(header, at)
+def _after(pattern: str, header: str, at: int) -> int:
+    match = re.compile(pattern).match(header, at)
     return match.end() if match else at
 
 
@@ -83,7 +83,7 @@ def rejection(header: str) -> Challenge | None:
         scope=one.params.get("scope"),
         claims=one.params.get("claims"),
         acr_values=one.params.get("acr_values"),
-        max_age=int(max_age) if _SECONDS.fullmatch(max_age) else None,
+        max_age=int(max_age) if max_age.isascii() and max_age.isdigit() and len(max_age) <= 10 else None,
     )
 
 

@@ -14,7 +14,7 @@ from tokenkit.tokens import Token
 
 __all__ = ["check_secrets", "optional_text", "scope_words", "text_of", "token_text", "value_set"]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z")
+_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z"
 
 
 def scope_words(scope: Any) -> Any:
@@ -88,7 +88,7 @@ def optional_text(argument: str, value: Any, context: FetchContext) -> str | Non
 
 
 def _shown(key: object) -> str:
-    return f": {key!r}" if isinstance(key, str) and _NAME.match(key) else ""  # a variable's name, and no secret
+    return f": {key!r}" if isinstance(key, str) and re.match(_NAME, key) else ""  # a variable's name, and no secret
 
 
 def _checked(argument: str, value: object, before: str = "it is ") -> str:

@@ -29,7 +29,7 @@ from tokenkit.errors import AuthenticationError, MalformedResponseError, SourceU
 
 __all__ = ["Failure", "describe", "wrong_setting"]
 
-_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+_TUNNEL = r"Tunnel connection failed: (\d{3})"
 _UNREACHED = (NewConnectionError, NameResolutionError, ConnectTimeoutError, requests.exceptions.ConnectTimeout)
 
 
@@ -148,7 +148,7 @@ def _any(chain: list[BaseException], *kinds: type[BaseException]) -> bool:
 def _tunnel_status(chain: list[BaseException]) -> str:
     for one in chain:
         # Of http.client: what requests raises are OSErrors too, but their text may quote a server.
-        found = _TUNNEL.match(str(one)) if type(one) is OSError else None
+        found = re.match(_TUNNEL, str(one)) if type(one) is OSError else None
         if found:
             wants = ": it wants authentication" if found[1] == "407" else ""
             return f" with status {found[1]}{wants}"
