@@ -10,17 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
-from requests.auth import AuthBase
+from counts import Constant, World, costs, prepared
 
 from tokenkit.auth import BearerAuth
-from tokenkit.clock import SystemClock
 from tokenkit.fetchers.local import StaticTokenFetcher
 from tokenkit.manager import TokenManager
-from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.tokens import Token
 
 REQUESTS = 100
@@ -34,32 +31,9 @@ LEAST_RATE = 1.2  # times the peer's, with many threads; its loop and its clean-
 Auth = Callable[[requests.PreparedRequest], object]
 
 
-class Constant(AuthBase):
-    """The least that an auth object can do."""
-
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        r.headers["Authorization"] = "Bearer constant"
-        return r
-
-
-class CountingClock(SystemClock):  # type: ignore[misc]  # final
-    """The system's, and how often it was read."""
-
-    reads = 0
-
-    def monotonic(self) -> float:  # type: ignore[override]
-        self.reads += 1
-        return SystemClock.monotonic()
-
-
 def peer() -> Auth:
     token = {"access_token": "a-token", "token_type": "Bearer", "expires_at": time.time() + 1e6}
     return OAuth2Session(token=token).token_auth
-
-
-def prepared(number: int) -> list[requests.PreparedRequest]:
-    urls = (f"https://api.example.com/v1/users/{user}?full=1" for user in range(number))
-    return [requests.Request("GET", url, headers={"Accept": "*/*"}).prepare() for url in urls]
 
 
 def once(auth: Auth, batch: list[requests.PreparedRequest]) -> float:
@@ -103,44 +77,10 @@ def rate(auth: Auth) -> float:
     return THREADS * BATCHES * REQUESTS / (moments[1] - moments[0])
 
 
-def counted(call: Callable[[], object]) -> int:
-    """Return how often *call* takes or waits for a lock, or enters a context, in which one may hide."""
-    entered: list[str] = []
-
-    def note(frame: Any, event: str, what: Any) -> None:
-        name = what.__name__ if event == "c_call" else frame.f_code.co_name if event == "call" else ""
-        if name in ("acquire", "__enter__", "wait"):
-            entered.append(name)
-
-    sys.setprofile(note)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return len(entered)
-
-
-def asked() -> tuple[int, int, int]:
-    """Return the locks, reads of a clock, and calls of the storage that one request costs."""
-    calls: list[str] = []
-
-    class Storage(InMemoryTokenStorage):
-        def __getattribute__(self, name: str) -> Any:
-            calls.append(name)
-            return super().__getattribute__(name)
-
-    clock = CountingClock()
-    with TokenManager(StaticTokenFetcher(Token("a-token")), Storage(), background=False, clock=clock) as manager:
-        auth, (first, second) = BearerAuth(manager), prepared(2)
-        auth(first)
-        calls.clear()
-        clock.reads = 0
-        locks = counted(lambda: auth(second))
-        return locks, clock.reads, len(calls)
-
-
 def main() -> int:
-    locks, reads, stored = asked()
+    world = World()
+    asked = costs(world.auth, world)
+    locks, reads, stored = asked.locks, asked.clock_reads, asked.storage_calls
     with TokenManager(StaticTokenFetcher(Token("a-token"))) as manager:
         manager.get_token()
         bearer, constant, other = BearerAuth(manager), Constant(), peer()
