@@ -12,6 +12,7 @@ from tokenkit import StorageError, Token, TransportError
 from tokenkit._sources.judging import is_newer, lock_patience
 from tokenkit._sources.sharing import Renewed, SharedToken
 from tokenkit.errors import StorageLockTimeoutError
+from tokenkit.events import FailureFacts
 from tokenkit.testing import FakeClock
 
 START = datetime(2027, 1, 1, tzinfo=timezone.utc)
@@ -59,7 +60,7 @@ class Shared:
         self.locked: list[bool] = []
         self.token = SharedToken(self.storage, "key", FakeClock(), source="svc", report=self._report)
 
-    def _report(self, name: str, result: str, seconds: float) -> None:
+    def _report(self, name: str, result: str, seconds: float, failure: FailureFacts | None) -> None:
         assert seconds >= 0
         self.reports.append((name, result))
 

@@ -19,6 +19,7 @@ from tokenkit._sources.locking import under_lock
 from tokenkit.clock import Clock
 from tokenkit.contracts import TokenStorage
 from tokenkit.errors import SignInRequiredError, TokenEndpointError, TokenKitError
+from tokenkit.events import FailureFacts, facts_of
 from tokenkit.tokens import Token
 
 __all__ = ["Ask", "Renewed", "Report", "SharedToken"]
@@ -27,8 +28,8 @@ logger: logging.Logger = logging.getLogger("tokenkit.storage")
 
 Ask = Callable[[Token | None], Token]
 """Asks the source: to refresh the given token, or for a first one where there is none."""
-Report = Callable[[str, str, float], None]
-"""Told the name of a :class:`~tokenkit.events.TokenListener` method, a result and seconds."""
+Report = Callable[[str, str, float, FailureFacts | None], None]
+"""Told the name of a :class:`~tokenkit.events.TokenListener` method, a result, seconds, and the facts of a failure."""
 _Judge = Callable[[Token], bool]
 _STORE_TRIES = 3
 
@@ -56,7 +57,6 @@ class SharedToken:
         clock: Measures what is reported.
         source: The name of the fetcher or service; an error of another step is not ours to mend.
         report: Told what happened.
-        note_failure: Told of what the storage raised, before that is reported.
         grant_key: The key of the grant, of a source that has one; None: a refresh token stands beside the access token.
         rotates: Whether the server may replace a refresh token.
     """
@@ -69,7 +69,6 @@ class SharedToken:
         *,
         source: str,
         report: Report = lambda *_: None,
-        note_failure: Callable[[Exception], None] = lambda _: None,
         grant_key: str | None = None,
         rotates: bool = True,
     ) -> None:
@@ -78,7 +77,6 @@ class SharedToken:
         self._now = clock.monotonic
         self._source = source
         self._report = report
-        self._note_failure = note_failure
         self._ledger = ledger_of(storage)
         self.grant_key = grant_key
         self._grant: SharedGrant | None = None
@@ -127,9 +125,9 @@ class SharedToken:
             began = self._now()
             stored = self.read()
             if stored is not None and is_good(stored):
-                self._report("cache_refresh", "adopted", self._now() - began)
+                self._report("cache_refresh", "adopted", self._now() - began, None)
                 return Renewed(stored, True, True)
-            self._report("cache_refresh", "absent" if stored is None else "unchanged", self._now() - began)
+            self._report("cache_refresh", "absent" if stored is None else "unchanged", self._now() - began, None)
             if self._grant is None:
                 previous = self._previous(stored, held, held_was_saved)
                 if previous is None or previous.refresh_token is None:
@@ -221,7 +219,7 @@ class SharedToken:
             for _ in range(_STORE_TRIES):
                 if token == expected or self._storage.replace(self._key, expected, token):
                     self._works("write")
-                    self._report("cache_store", "success", self._now() - began)
+                    self._report("cache_store", "success", self._now() - began, None)
                     return Renewed(token, False, True)
                 # Somebody wrote although we thought to be alone: our lease ran out (and no try of ours succeeds), we
                 # went on without the lock, or they invalidated the token in whose place ours shall be.
@@ -231,7 +229,7 @@ class SharedToken:
         except Exception as error:
             self._trouble("cache_store", "error", error, "write")
             return Renewed(token, False)
-        self._report("cache_store", "conflict", self._now() - began)
+        self._report("cache_store", "conflict", self._now() - began, None)
         if expected is not None and is_good(expected) and is_newer(expected, token):
             return Renewed(expected, True, True)
         return Renewed(token, False)
@@ -243,8 +241,7 @@ class SharedToken:
         logger.log(
             level, "the token storage failed and is done without, for %s: %s [storage-failed]", self._source, said
         )
-        self._note_failure(error)
-        self._report(name, result, 0.0)
+        self._report(name, result, 0.0, facts_of(error))
 
     def _works(self, what: str) -> None:
         if self._ledger.works(what):

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 
 from tokenkit.contracts import Challenge
 from tokenkit.errors import AuthenticationError, RenewalError
-from tokenkit.manager._reports import Reports
+from tokenkit.events import FailureFacts
 from tokenkit.tokens import Token
 
 __all__ = ["Attempt", "Attempts", "Outcome", "Request", "Run"]
@@ -40,34 +40,6 @@ class Request:
 class Run:
     """Where an attempt stands. Written by the thread that runs it; read by others once it hangs."""
 
-    __slots__ = (
-        "adopted",
-        "adopts",
-        "ahead",
-        "asks",
-        "background",
-        "challenge",
-        "cut_short",
-        "deadline",
-        "error",
-        "forced",
-        "generation",
-        "hangs_at",
-        "holds_lock",
-        "inside_storage",
-        "mendable",
-        "mended",
-        "outdates",
-        "reports",
-        "skips_lock",
-        "skips_storage",
-        "started_at",
-        "superseded",
-        "thread",
-        "token",
-        "until",
-    )
-
     def __init__(
         self,
         request: Request,
@@ -77,7 +49,10 @@ class Run:
         background: bool = False,
         until: float = math.inf,
         challenge: Challenge | None = None,
+        known: Token | None = None,
+        rejected: Token | None = None,
     ) -> None:
+        self.request = request
         self.started_at = now
         self.generation = generation  # how many tokens had landed when it began
         self.hangs_at = now + request.limit
@@ -86,13 +61,10 @@ class Run:
         self.until = until
         self.background = background  # whether no caller leads it
         self.thread = threading.get_ident()
-        self.asks = request.asks
         self.challenge = challenge  # of who was rejected, for the source
-        self.forced = request.forced
-        self.adopts = request.adopts
+        self.known = known  # the newest token known, usable or not, when it began
+        self.rejected = rejected  # never to be adopted
         self.ahead = request.adopts and request.reason in ("due", "adopted")  # the token held is as good as ever
-        self.skips_lock = request.skips_lock
-        self.skips_storage = request.skips_storage
         self.superseded = False  # written by the engine: another has taken its place
         self.holds_lock = False
         self.inside_storage = False  # rather than with the source
@@ -103,7 +75,11 @@ class Run:
         self.mended = False  # a look has found that they have
         self.error: AuthenticationError | None = None
         self.cut_short = False  # by an interrupt, or the time limit, of the caller who led it: nobody else's failure
-        self.reports = Reports()  # for the listeners, once it has landed
+        self.reports: list[tuple[str, str, float, FailureFacts | None]] = []  # for the listeners, once it has landed
+
+    def report(self, name: str, result: str, seconds: float, failure: FailureFacts | None = None) -> None:
+        """Keep what the listeners are to hear."""
+        self.reports.append((name, result, seconds, failure))
 
     def is_late(self, now: float) -> bool:
         """Return whether it may not ask the source any more: a successor does, or may by the time it has an answer."""
@@ -113,7 +89,6 @@ class Run:
 class Outcome(NamedTuple):
     """How an attempt ended."""
 
-    token: Token | None
     error: AuthenticationError | None
     failed: bool
     """Whether it brought no token and that concerns those who waited for it."""
@@ -166,11 +141,11 @@ class Attempt:
         run = self.run
         assert run is not None
         error, cut_short = run.error, run.cut_short or (run.token is None and run.deadline == run.until <= now)
-        if run.token is None and error is None and run.asks:  # interrupted outside of what the source does
+        if run.token is None and error is None and run.request.asks:  # interrupted outside of what the source does
             error, cut_short = AuthenticationError("the renewal broke off", transient=True), True
         cut_short = cut_short and run.token is None and not run.superseded and (is_first_cut or not run.background)
         failed = error is not None and not (run.token or run.superseded or cut_short)
-        return Outcome(run.token, error, failed, cut_short)
+        return Outcome(error, failed, cut_short)
 
     def needs_caller(self, now: float, deadline: float) -> bool:
         """Whether a caller must hand this attempt to the thread, or run it because no thread will."""

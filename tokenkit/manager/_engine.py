@@ -295,25 +295,24 @@ class Engine:
         with self._lock:
             if not self._schedule.may_start(attempt):
                 return
-            now, generation = self._clock.monotonic(), self.state.generations
-            challenge = self.state.challenge
-            run = Run(attempt.request, now, generation, background=background, until=until, challenge=challenge)
-            attempt.run = run
-            known, rejected = self.state.known, self.state.rejected
+            now = self._clock.monotonic()
+            run = attempt.run = Run(
+                attempt.request,
+                now,
+                self.state.generations,
+                background=background,
+                until=until,
+                challenge=self.state.challenge,
+                known=self.state.known,
+                rejected=self.state.rejected,
+            )
             if background:
                 self._tell_locked(run.hangs_at)
             line = self._journal.begin(attempt, now)
         self._log(line)
         # In an empty context: what a caller has set, such as a deadline or a span, is none of the source's.
-        ask = self._source.run if attempt.request.asks else self._look
-        contextvars.Context().run(ask, run, known, rejected)
-
-    def _look(self, run: Run, known: Token | None, rejected: Token | None) -> None:
-        run.token = self._source.look(known, rejected)
-        run.adopted = True
-        run.ahead = run.ahead and not self._source.may_be_anothers
-        run.outdates = run.token is None and self._source.credentials.has_new_certificate()
-        run.mended = run.token is None and self._source.credentials.has_new_secret()
+        ask = self._source.renew if attempt.request.asks else self._source.look
+        contextvars.Context().run(ask, run)
 
     def _settle(self, attempt: Attempt) -> None:
         """Land *attempt* if this thread ran it and it has not landed, however often an interrupt falls in."""
@@ -373,9 +372,9 @@ class Engine:
 
     def _announce(self, attempt: Attempt, run: Run, now: float, landed: bool) -> None:
         tell = partial(self._announcer.tell, background=run.background, reason=attempt.request.reason)
-        for name, result, seconds, failure in run.reports.all:
+        for name, result, seconds, failure in run.reports:
             tell(name, result, seconds, failure=failure)
-        if run.asks:
+        if run.request.asks:
             result = "superseded" if run.superseded else "success" if run.token else "error"
             error, retry_in = run.error, max(0.0, self.state.next_try_at(now) - now)
             failure = facts_of(error, retry_in) if error is not None and result == "error" else None

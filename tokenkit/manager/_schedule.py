@@ -254,7 +254,7 @@ class Schedule:
             self.state.wanted = True
         if run.mended:
             self.state.end_pause()
-        if run.asks:
+        if run.request.asks:
             self._is_mendable = run.mendable
         outcome = attempt.judged(now, is_first_cut=self._cut_short in (None, attempt))
         self._cut_short = attempt if outcome.cut_short else None
@@ -270,7 +270,7 @@ class Schedule:
 
     def _hold(self, run: Run, token: Token, now: float) -> bool:
         asked_at = -math.inf if run.adopted else run.started_at
-        if run.superseded or run.generation != self.state.generations or not run.asks:  # it was not alone
+        if run.superseded or run.generation != self.state.generations or not run.request.asks:  # it was not alone
             return self.state.improve(token, now, asked_at=asked_at, challenge=run.challenge, ahead=run.ahead)
         self.state.publish(token, now, asked_at=asked_at, challenge=run.challenge, ahead=run.ahead)
         return True

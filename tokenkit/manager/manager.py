@@ -84,7 +84,7 @@ class TokenManager:
         self._background = background
         self._clock = clock
         self._announcer = Announcer(provider.service_name, listeners)
-        self._shared = SharedSource(provider, storage, policy, clock, self._announcer)
+        self._shared = SharedSource(provider, storage, policy, clock)
         name = provider.service_name
         self._engine = Engine(self._shared, policy, clock, self._announcer, name=name, background=background)
         # What the hot path reads:

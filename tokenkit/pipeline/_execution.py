@@ -118,7 +118,7 @@ class Execution:
             nonlocal is_locked
             is_locked = held
 
-        def note(_name: str, result: str, _seconds: float) -> None:
+        def note(_name: str, result: str, *_: object) -> None:
             nonlocal is_taken
             is_taken = is_taken or result == "lock_timeout"
 
