@@ -109,6 +109,15 @@ def test_a_token_beats_stop_and_back_off(desk: Desk) -> None:
     assert token is desk.consult(desk.call(timeout=0))
 
 
+def test_a_source_that_breaks_off_time_and_again_backs_off(desk: Desk) -> None:
+    """An attempt that brought neither token nor error is nobody's failure once, and a failure where the next does."""
+    for pauses in (False, True):
+        attempt = desk.schedule.attempts.request(desk.now, LIMIT)
+        desk.begin(attempt)
+        desk.schedule.land(attempt, desk.now)
+        assert pauses == (desk.schedule.state.failure is not None)
+
+
 def test_a_token_that_will_not_do_beats_nothing(desk: Desk) -> None:
     """Who wants a later one than is held hears why there is none."""
     desk.hold()

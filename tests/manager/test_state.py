@@ -7,7 +7,7 @@ import pytest
 from support.scripted import STEADY, down
 
 from tokenkit import RefreshPolicy, Token, TokenEndpointError
-from tokenkit.manager._state import TokenState
+from tokenkit.manager._state import Rejection, TokenState
 from tokenkit.testing import FakeClock
 
 HOUR = 3600.0
@@ -34,6 +34,15 @@ class Held:
         token = self.token(name, **facts)
         self.state.publish(token, self.now, asked_at=-math.inf if adopted else self.now)
         return token
+
+    def improve(self, token: Token) -> bool:
+        better = self.state.is_improved_by(token)
+        if better:
+            self.state.publish(token, self.now, asked_at=-math.inf)
+        return better
+
+    def give_up(self, rejected: Token | None, **facts: bool) -> bool | None:
+        return self.state.give_up(Rejection(rejected, **facts), self.now)
 
 
 @pytest.fixture
@@ -87,12 +96,6 @@ def test_failures_back_off_and_a_token_forgives(held: Held) -> None:
     assert held.state.renew_at(held.now) == held.state.snapshot.due_at
 
 
-def test_a_failure_without_an_error_backs_off_too(held: Held) -> None:
-    """An attempt that brought neither token nor error counts as failed."""
-    held.state.fail(None, held.now)
-    assert (True, None) == (held.state.retry_at >= held.now, held.state.failure)
-
-
 def test_a_permanent_refusal_delays_the_due_token(held: Held) -> None:
     """The thread comes back when the back-off is over, not when the token is due."""
     held.publish()
@@ -105,46 +108,46 @@ def test_a_permanent_refusal_delays_the_due_token(held: Held) -> None:
 def test_only_a_newer_token_improves(held: Held, age: float, better: bool) -> None:
     """A late result, or a find in the storage, counts if it was issued later."""
     held.publish()
-    assert better == held.state.improve(held.token("late", age=age), held.now, asked_at=-math.inf)
+    assert better == held.improve(held.token("late", age=age))
     assert ("late" if better else "token") == held.state.snapshot.token.access_token
 
 
 def test_a_newer_token_improves_nothing(held: Held) -> None:
     """Where none is held a late one will do, but not the rejected one, nor one that is older than that."""
     rejected = held.publish()
-    held.state.give_up(rejected, held.now, counted=False)
-    assert not held.state.improve(rejected, held.now, asked_at=-math.inf)
-    assert not held.state.improve(held.token("older", age=5), held.now, asked_at=-math.inf)
-    assert held.state.improve(held.token("newer", age=-5), held.now, asked_at=-math.inf)
+    held.give_up(rejected, counted=False)
+    assert not held.improve(rejected)
+    assert not held.improve(held.token("older", age=5))
+    assert held.improve(held.token("newer", age=-5))
 
 
 def test_giving_up_tells_what_it_did(held: Held) -> None:
     """True where the token is dropped, None where another is held, False where it is too young."""
     first = held.publish("first")
-    assert held.state.give_up(held.token("other"), held.now, counted=True) is None
-    assert held.state.give_up(first, held.now, counted=True) is True
+    assert held.give_up(held.token("other"), counted=True) is None
+    assert held.give_up(first, counted=True) is True
     assert (first, first) == (held.state.known, held.state.rejected)
-    assert held.state.give_up(first, held.now, counted=True) is None
+    assert held.give_up(first, counted=True) is None
     second = held.publish("second")
-    assert held.state.give_up(second, held.now, counted=True) is False
-    assert held.state.give_up(second, held.now, counted=True, trusted=True) is True
+    assert held.give_up(second, counted=True) is False
+    assert held.give_up(second, counted=True, trusted=True) is True
     assert (second, second) == (held.state.known, held.state.rejected)
 
 
 def test_strikes_double_the_interval(held: Held) -> None:
     """Each token rejected young doubles what the next must live, up to a minute; one that was not resets it."""
-    held.state.give_up(held.publish(), held.now, counted=True)
+    held.give_up(held.publish(), counted=True)
     for interval in (1, 2, 4, 8, 16, 32, 60, 60):
         held.publish()
         held.clock.advance(interval - 0.001)
-        assert held.state.give_up(None, held.now, counted=True) is False
+        assert held.give_up(None, counted=True) is False
         held.clock.advance(0.001)
-        assert (True, True) == (held.state.is_throttling, held.state.give_up(None, held.now, counted=True))
+        assert (True, True) == (held.state.limit.is_throttling, held.give_up(None, counted=True))
     held.publish()
     held.clock.advance(60)
-    held.state.give_up(None, held.now, counted=True)
+    held.give_up(None, counted=True)
     held.publish()
-    assert not held.state.is_throttling
+    assert not held.state.limit.is_throttling
 
 
 def test_a_token_found_at_the_start_may_count_as_due() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeVar
 
 from tokenkit._checks import seconds
 from tokenkit.clock import Clock
-from tokenkit.contracts import Challenge, TokenProvider, TokenStorage
+from tokenkit.contracts import TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
-from tokenkit.tokens import Token
 
-__all__ = ["check_parts", "checked_challenge", "checked_retries", "checked_token", "time_limits"]
+__all__ = ["check_parts", "checked_retries", "optional", "time_limits"]
+
+T = TypeVar("T")
 
 
 def check_parts(provider: object, storage: object, policy: object, clock: object) -> None:
@@ -44,26 +46,15 @@ def _check_lease(lease: float | None, attempt: float) -> None:
         )
 
 
-def checked_token(rejected: Token | None) -> Token | None:
-    """Return the token that a resource rejected, or None.
+def optional(name: str, value: T | None, kind: type[T]) -> T | None:
+    """Return the argument *name*, which is a *kind* or None.
 
     Raises:
         ConfigurationError: It is neither; the error does not show it, for it may be the text of a token.
     """
-    if rejected is not None and not isinstance(rejected, Token):
-        raise ConfigurationError(f"rejected must be a Token or None, not {type(rejected).__name__}")
-    return rejected
-
-
-def checked_challenge(challenge: Challenge | None) -> Challenge | None:
-    """Return what a resource said of a token, or None.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
-    if challenge is not None and not isinstance(challenge, Challenge):
-        raise ConfigurationError(f"challenge must be a Challenge or None, not {type(challenge).__name__}")
-    return challenge
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be a {kind.__name__} or None, not {type(value).__name__}")
+    return value
 
 
 def checked_retries(value: int | None, policy: RefreshPolicy) -> int:

@@ -90,8 +90,7 @@ class Outcome(NamedTuple):
     """How an attempt ended."""
 
     error: AuthenticationError | None
-    failed: bool
-    """Whether it brought no token and that concerns those who waited for it."""
+    """Why it failed, if it did and that concerns those who waited for it."""
     cut_short: bool
     """Whether who led it ended it, which concerns nobody else."""
 
@@ -140,12 +139,14 @@ class Attempt:
         """
         run = self.run
         assert run is not None
-        error, cut_short = run.error, run.cut_short or (run.token is None and run.deadline == run.until <= now)
-        if run.token is None and error is None and run.request.asks:  # interrupted outside of what the source does
+        if run.token is not None or run.superseded:
+            return Outcome(None, False)
+        error, cut_short = run.error, run.cut_short or run.deadline == run.until <= now
+        if error is None and run.request.asks:  # interrupted outside of what the source does
             error, cut_short = AuthenticationError("the renewal broke off", transient=True), True
-        cut_short = cut_short and run.token is None and not run.superseded and (is_first_cut or not run.background)
-        failed = error is not None and not (run.token or run.superseded or cut_short)
-        return Outcome(error, failed, cut_short)
+        if cut_short and (is_first_cut or not run.background):
+            return Outcome(None, True)
+        return Outcome(error, False)
 
     def needs_caller(self, now: float, deadline: float) -> bool:
         """Whether a caller must hand this attempt to the thread, or run it because no thread will."""

@@ -20,13 +20,13 @@ from tokenkit._guard import Guard
 from tokenkit._per_process import PerProcess
 from tokenkit._refresh_thread import Work, refresh_thread
 from tokenkit.clock import Clock
-from tokenkit.contracts import Challenge
 from tokenkit.events import Announcer, facts_of
 from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._condition import RenewalCondition
 from tokenkit.manager._journal import Journal, Line
 from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.manager._source import SharedSource
+from tokenkit.manager._state import Rejection
 from tokenkit.manager.status import ManagerStatus
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
@@ -156,30 +156,16 @@ class Engine:
         if not stopped:
             self._offer()  # in the back-off there is nothing to do yet, but somebody must be there when it is over
 
-    def invalidate(
-        self,
-        rejected: Token | None,
-        *,
-        counted: bool,
-        trusted: bool = False,
-        challenge: Challenge | None = None,
-        earlier: Challenge | None = None,
-    ) -> bool:
+    def invalidate(self, rejection: Rejection) -> bool:
         """Give up the token held, as :meth:`TokenState.give_up` says; return False where it is too young for that."""
         self.enter_process()
         with self._lock:
-            given_up = self.state.give_up(
-                rejected,
-                self._clock.monotonic(),
-                counted=counted,
-                trusted=trusted,
-                challenge=challenge,
-                earlier=earlier,
-            )
-            line = self._journal.refuse(self.state, self._clock.monotonic()) if given_up is False else None
+            now = self._clock.monotonic()
+            given_up = self.state.give_up(rejection, now)
+            line = self._journal.refuse(self.state, now) if given_up is False else None
         self._log(line)
         if given_up:
-            result = "requested" if rejected is None else "rejected"
+            result = "requested" if rejection.token is None else "rejected"
             self._announcer.tell("cache_invalidate", result, reason=result)
         return given_up is not False
 
@@ -306,8 +292,6 @@ class Engine:
                 known=self.state.known,
                 rejected=self.state.rejected,
             )
-            if background:
-                self._tell_locked(run.hangs_at)
             line = self._journal.begin(attempt, now)
         self._log(line)
         # In an empty context: what a caller has set, such as a deadline or a span, is none of the source's.
@@ -403,12 +387,11 @@ class Engine:
         """Return the attempt that is to be run now, if there still is one."""
         with self._lock:
             attempt = self._schedule.begin(now, may_supersede)
-            again_at = self._schedule.next_change(now) if attempt is None else now + attempt.request.limit
-            self._asked_at = math.inf
             if attempt is None:
-                self._tell_locked(max(again_at, now + _LONGEST_WAIT))
+                self._asked_at = math.inf
+                self._tell_locked(max(self._schedule.next_change(now), now + _LONGEST_WAIT))
                 return None
-            self._asked_at = again_at
+            again_at = self._asked_at = now + attempt.request.limit
             if attempt.request.asks:
                 self._schedule.attempts.offer(now, to_thread=True)
         return Work(partial(self._run, attempt, background=True), again_at)

@@ -64,7 +64,7 @@ class Journal:
         """Note how *attempt* ended, of which *state* has been told."""
         run = attempt.run
         assert run is not None
-        if outcome.failed and outcome.error is not None:
+        if outcome.error is not None:
             self.failures += 1
             self.last_at = now
             self.last_failure = facts_of(outcome.error, retry_in=max(0.0, state.next_try_at(now) - now))
@@ -83,7 +83,7 @@ class Journal:
         if held is None or held.generation == self._refused:
             return None
         self._refused = held.generation
-        wait = max(0.0, state.rejection_counts_at(held) - now)
+        wait = max(0.0, state.limit.counts_at(held.landed_at) - now)
         said = f"a resource rejects the new token of {self._name}"
         return logging.WARNING, f"{said}; no renewal is made for that in the next {wait:.3g} s [token-rejected]"
 

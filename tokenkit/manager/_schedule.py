@@ -113,7 +113,7 @@ class Schedule:
         if outcome is None or outcome.cut_short:
             return
         call.skip_back_off = False  # it has had the attempt that it asked for
-        if outcome.failed and outcome.error is not None and call.report_error:
+        if outcome.error is not None and call.report_error:
             raise self._own(outcome.error, now)
 
     def _under_way(self, now: float) -> Attempt | None:
@@ -258,7 +258,7 @@ class Schedule:
             self._is_mendable = run.mendable
         outcome = attempt.judged(now, is_first_cut=self._cut_short in (None, attempt))
         self._cut_short = attempt if outcome.cut_short else None
-        if outcome.failed:
+        if outcome.error is not None:
             self.state.fail(outcome.error, now)
             self._look_at = now + _LOOK_AGAIN  # it has just looked
             self._look_for_secret(now)
@@ -269,8 +269,9 @@ class Schedule:
         return landed
 
     def _hold(self, run: Run, token: Token, now: float) -> bool:
+        was_alone = run.request.asks and not run.superseded and run.generation == self.state.generations
+        if not (was_alone or self.state.is_improved_by(token)):
+            return False
         asked_at = -math.inf if run.adopted else run.started_at
-        if run.superseded or run.generation != self.state.generations or not run.request.asks:  # it was not alone
-            return self.state.improve(token, now, asked_at=asked_at, challenge=run.challenge, ahead=run.ahead)
         self.state.publish(token, now, asked_at=asked_at, challenge=run.challenge, ahead=run.ahead)
         return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from datetime import datetime
-from typing import Literal, final
+from typing import Literal, NamedTuple, final
 
 from tokenkit._sources.judging import is_newer
 from tokenkit.clock import Clock
@@ -18,7 +18,7 @@ from tokenkit.manager._predecessor import Predecessor
 from tokenkit.policy import RefreshPolicy
 from tokenkit.tokens import Token
 
-__all__ = ["RejectionLimit", "Snapshot", "TokenState"]
+__all__ = ["Rejection", "RejectionLimit", "Snapshot", "TokenState"]
 
 _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for rejected tokens grows to
 
@@ -49,6 +49,21 @@ class Snapshot:
         self.generation = generation  # how many tokens came before it in this process
         self.challenge = challenge  # what the source was told when it gave this
         self.exempt = exempt  # a first fetch, or one that the user asked for: may be replaced at any age
+
+
+class Rejection(NamedTuple):
+    """Why a token is to be given up."""
+
+    token: Token | None
+    """What a resource refused; None: the user wants another than is held."""
+    counted: bool
+    """Whether the token that follows must live a while before its rejection costs a renewal too."""
+    trusted: bool = False
+    """The token is known to have been good before, so that its age does not matter."""
+    challenge: Challenge | None = None
+    """What the resource said, for the source."""
+    earlier: Challenge | None = None
+    """What it said to the same request before, which the source may not have heard: another was first."""
 
 
 @final
@@ -96,7 +111,7 @@ class TokenState:
     def __init__(self, policy: RefreshPolicy, clock: Clock) -> None:
         self._policy = policy
         self._clock = clock
-        self._limit = RejectionLimit(policy.seconds("min_renewal_interval"))
+        self.limit = RejectionLimit(policy.seconds("min_renewal_interval"))
         self._exempt = True  # whether the next token may be rejected at any age: it is a first one
         self._failures = 0  # attempts in a row that failed
         self.snapshot: Snapshot | None = None  # also read without the lock: one reference, replaced whole
@@ -115,11 +130,6 @@ class TokenState:
         self.poll_at = math.inf  # when to look into the storage
         self.used_at = clock.monotonic()  # the last call; written by any thread, as one reference
         self._idle_after = math.inf if policy.idle_after is None else policy.seconds("idle_after")
-
-    @property
-    def is_throttling(self) -> bool:
-        """Whether some resource rejects tokens that are too young to be bad."""
-        return self._limit.is_throttling
 
     def usable(self, now: float) -> Snapshot | None:
         """Return what is held, if it may still be sent."""
@@ -148,10 +158,6 @@ class TokenState:
     def next_try_at(self, now: float) -> float:
         """Return when the next attempt may begin after one that failed."""
         return self.retry_at if self.usable(now) is None else self._not_before
-
-    def rejection_counts_at(self, snapshot: Snapshot) -> float:
-        """Return from when on the rejection of *snapshot*'s token costs a renewal."""
-        return self._limit.counts_at(snapshot.landed_at)
 
     def is_idle(self, now: float) -> bool:
         """Return whether nobody has asked for so long that nothing is renewed ahead any more."""
@@ -197,13 +203,13 @@ class TokenState:
         self._not_before = -math.inf if adopted else now + self._policy.seconds("min_renewal_interval")
         self._asked_again = self._asked_again and self.snapshot is None
         if not self._asked_again:  # else it belongs to the token before it, as far as the interval goes
-            self._limit.land()
+            self.limit.land()
         held = self.snapshot
         if held is None or not ahead or self.wanted:
             self.predecessor.drop()
         elif held.token is not token:  # else this is repeated
             self.predecessor.keep(held.token, token, now=now, expired_at=held.expired_at)
-        self.weigh_until = max(self._limit.counts_at(now), self.predecessor.kept_until)
+        self.weigh_until = max(self.limit.counts_at(now), self.predecessor.kept_until)
         self.known = token
         self.snapshot = Snapshot(
             token,
@@ -230,69 +236,47 @@ class TokenState:
             return 0.0
         return left - self._policy.seconds("retry_safety_margin")
 
-    def improve(
-        self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None, ahead: bool = False
-    ) -> bool:
-        """Hold *token*, which comes late or from the storage, if it is newer than all that was held; return whether."""
+    def is_improved_by(self, token: Token) -> bool:
+        """Return whether *token*, which comes late or from the storage, is newer than all that was held."""
         if self.rejected is not None and token.access_token == self.rejected.access_token:
             return False
-        if self.known is not None and not is_newer(token, self.known):
-            return False
-        self.publish(token, now, asked_at=asked_at, challenge=challenge, ahead=ahead)
-        return True
+        return self.known is None or is_newer(token, self.known)
 
-    def fail(self, error: AuthenticationError | None, now: float) -> None:
+    def fail(self, error: AuthenticationError, now: float) -> None:
         """Note that an attempt failed; what is held stays."""
         self._failures += 1
-        self.failure = None if error is None else error.with_traceback(None)  # whose frames hold the source's variables
-        self.retry_at = now + self._policy.retry_delay(self._failures, error)
+        self.failure = error.with_traceback(None)  # whose frames hold the source's variables
+        self.retry_at = self._not_before = now + self._policy.retry_delay(self._failures, error)
         held = self.usable(now)
-        self._not_before = self.retry_at
         if held is not None:
             self._not_before = now + self._policy.retry_delay(self._failures, error, usable_for=held.expired_at - now)
-        if error is not None and not error.transient:
+        if not error.transient:
             self.challenge = None  # the source has heard it and said no: it must not stand in the way for ever
 
     def end_pause(self) -> None:
         """Let the next attempt begin at once: what was refused has been replaced."""
         self.retry_at = self._not_before = -math.inf
 
-    def give_up(
-        self,
-        rejected: Token | None,
-        now: float,
-        *,
-        counted: bool,
-        trusted: bool = False,
-        challenge: Challenge | None = None,
-        earlier: Challenge | None = None,
-    ) -> bool | None:
-        """Drop the token if it is *rejected*, or whichever it is where that is None.
-
-        Args:
-            rejected: What a resource refused; None: the user wants another.
-            now: The monotonic time.
-            counted: Whether the token that follows must live a while before its rejection costs a renewal too.
-            trusted: The token is known to have been good before, so that its age does not matter.
-            challenge: What the resource said, for the source.
-            earlier: What it said to the same request before, which the source may not have heard: another was first.
+    def give_up(self, rejection: Rejection, now: float) -> bool | None:
+        """Drop the token if it is the one rejected, or whichever it is where that is None.
 
         Returns:
             True: dropped. None: another one is held by now. False: too young for its rejection to cost a renewal.
         """
+        rejected = rejection.token
         self.predecessor.drop(rejected)
         snapshot = self.snapshot
         if snapshot is None or (rejected is not None and snapshot.token.access_token != rejected.access_token):
             return None
-        asks_again = not self._asked_again and _was_unheard(earlier, snapshot)
-        if counted and not (trusted or asks_again or self._limit.allows(snapshot, now)):
+        asks_again = not self._asked_again and _was_unheard(rejection.earlier, snapshot)
+        if rejection.counted and not (rejection.trusted or asks_again or self.limit.allows(snapshot, now)):
             return False
         self.snapshot = None
         self.rejected = snapshot.token
         self._missing = "requested" if rejected is None else "rejected"
-        self.challenge = challenge
+        self.challenge = rejection.challenge
         self._asked_again = asks_again  # once: those who want different tokens would take turns for ever
-        self._exempt = not counted
+        self._exempt = not rejection.counted
         return True
 
 

@@ -20,10 +20,11 @@ from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import Challenge, TokenFetcher, TokenPipeline, TokenProvider, TokenStorage
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
 from tokenkit.events import Announcer, TokenListener
-from tokenkit.manager._arguments import check_parts, checked_challenge, checked_retries, checked_token, time_limits
+from tokenkit.manager._arguments import check_parts, checked_retries, optional, time_limits
 from tokenkit.manager._engine import Engine
 from tokenkit.manager._sign_in import signed_in
 from tokenkit.manager._source import SharedSource
+from tokenkit.manager._state import Rejection
 from tokenkit.manager.status import ManagerStatus
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
@@ -186,7 +187,8 @@ class TokenManager:
         Raises:
             ConfigurationError: An argument is of the wrong type.
         """
-        self._engine.invalidate(checked_token(rejected), counted=False, challenge=checked_challenge(challenge))
+        token = optional("rejected", rejected, Token)
+        self._engine.invalidate(Rejection(token, counted=False, challenge=optional("challenge", challenge, Challenge)))
 
     def renew_rejected(
         self,
@@ -213,13 +215,14 @@ class TokenManager:
                 wanted something and the source was not told, because another caller was first, the interval does not
                 apply, once. None: it is the first.
         """
-        if not self._engine.invalidate(
-            checked_token(rejected),
+        rejection = Rejection(
+            optional("rejected", rejected, Token),
             counted=True,
             trusted=was_accepted,
-            challenge=checked_challenge(challenge),
-            earlier=checked_challenge(earlier),
-        ):
+            challenge=optional("challenge", challenge, Challenge),
+            earlier=optional("earlier", earlier, Challenge),
+        )
+        if not self._engine.invalidate(rejection):
             return None
         return self.get_token(timeout)
 
@@ -231,7 +234,7 @@ class TokenManager:
     @property
     def rejection_storm(self) -> bool:
         """Whether some resource rejects tokens too young to be bad. No lock: a hint, at once out of date."""
-        return self._holding.is_throttling
+        return self._holding.limit.is_throttling
 
     @property
     def weighs_answers(self) -> bool:
@@ -244,7 +247,7 @@ class TokenManager:
         if until is not None and self._monotonic() < until:
             return True
         self._holding.weigh_until = None  # no clock is read from now on, until the next token
-        return self._holding.is_throttling
+        return self._holding.limit.is_throttling
 
     def predecessor_of(self, rejected: Token) -> Token | None:
         """Return the token that *rejected* replaced less than 10 s ago, where a resource may take that one still.
@@ -418,7 +421,7 @@ class TokenReceiver:
             return err.transient
         if isinstance(err, TokenKitError):
             return isinstance(err, RenewalTimeoutError)
-        return self._latest is not None and self._manager._engine.invalidate(self._latest, counted=True)
+        return self._latest is not None and self._manager._engine.invalidate(Rejection(self._latest, counted=True))
 
     def __reduce__(self) -> tuple[type[TokenReceiver], tuple[TokenManager, int]]:
         return TokenReceiver, (self._manager, self._max_retries)
