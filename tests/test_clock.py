@@ -44,56 +44,10 @@ def test_monotonic_where_no_clock_counts_suspend(monkeypatch: pytest.MonkeyPatch
     assert clock_module._monotonic_source() is None
 
 
-def test_wait_ends_on_notify(clock: SystemClock) -> None:
-    """A wait ends when the condition is notified, long before its time."""
-    condition = threading.Condition(threading.Lock())
-
-    def notify() -> None:
-        with condition:  # free only once the other thread waits
-            condition.notify_all()
-
-    started = time.monotonic()
-    with condition:
-        thread = threading.Thread(target=notify)
-        thread.start()
-        clock.wait(condition, 50)
-        assert condition._is_owned()
-    thread.join()
-    assert time.monotonic() - started < 25
-
-
-@pytest.mark.parametrize("timeout", FOREVER)
-def test_wait_for_ever(clock: SystemClock, timeout: float | None) -> None:
-    """A wait without a limit, or with one that no system call takes, lasts until it is notified."""
-    condition = threading.Condition(threading.Lock())
-
-    def notify() -> None:
-        with condition:
-            condition.notify_all()
-
-    with condition:
-        thread = threading.Thread(target=notify)
-        thread.start()
-        clock.wait(condition, timeout)
-    thread.join()
-
-
-def test_wait_ends_by_itself(clock: SystemClock) -> None:
-    """A wait that nobody ends lasts its time."""
-    condition = threading.Condition(threading.Lock())
-    started = time.monotonic()
-    with condition:
-        clock.wait(condition, 0.05)
-    assert 0.04 < time.monotonic() - started < 20
-
-
 @pytest.mark.parametrize("timeout", [0, -1, -1e300])
-def test_no_time_to_wait(clock: SystemClock, timeout: float) -> None:
-    """A limit of nothing or less neither waits nor fails."""
-    condition = threading.Condition(threading.Lock())
+def test_no_time_to_nap(clock: SystemClock, timeout: float) -> None:
+    """A limit of nothing or less neither sleeps nor fails."""
     started = time.monotonic()
-    with condition:
-        clock.wait(condition, timeout)
     clock.nap(queue.SimpleQueue(), timeout)
     assert time.monotonic() - started < 20
 

@@ -34,22 +34,12 @@ class Clock(ABC):
         """Return seconds that only grow, whatever happens to wall time; comparable in this process only."""
 
     @abstractmethod
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        """Wait on *condition*, whose lock the caller holds, until it is notified or *timeout* is over.
-
-        It may return early; the caller checks its predicate again, as with any condition.
-
-        Args:
-            condition: Released while waiting and held again on return.
-            timeout: Seconds; None waits for a notification however long it takes.
-        """
-
-    @abstractmethod
     def nap(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> None:
         """Sleep until somebody puts an item into *mailbox* or *timeout* is over; take one item out.
 
         A mailbox wakes where a condition cannot: putting into a ``SimpleQueue`` is safe even in a weakref
-        callback, which the collector may run in a thread that holds any lock. A nap may end early.
+        callback, which the collector may run in a thread that holds any lock. A nap may end early: the caller looks
+        again at what it waits for.
 
         Args:
             mailbox: One sleeper's own.
@@ -85,9 +75,6 @@ class SystemClock(Clock):
     # Bound to the C functions themselves: a Python frame between would double the cost of the hot path.
     time: staticmethod[[], float] = staticmethod(_time.time)
     monotonic: staticmethod[[], float] = staticmethod(_boottime or _time.monotonic)
-
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        condition.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
 
     def nap(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> None:
         try:

@@ -339,9 +339,6 @@ class CountingClock(Clock):
         self.readings += 1
         return 0.0
 
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        raise AssertionError("nobody is to wait")
-
     def nap(self, mailbox: object, timeout: float | None) -> None:
         raise AssertionError("nobody is to sleep")
 

@@ -279,7 +279,7 @@ class ManagerMachine(RuleBasedStateMachine):
 
     def _refresh_thread_rests(self) -> tuple[bool, bool]:
         """Return whether it has nothing to do, and whether the clock counts it among those who are parked."""
-        thread, sleepers = self.manager._engine._thread, [one.target for one in list(self.clock._sleepers)]
+        thread, sleepers = self.manager._engine._thread, [one.mailbox for one in list(self.clock._sleepers)]
         if not thread.runs():
             return thread._inbox.empty(), False
         idle = thread._doorbell in sleepers and thread._inbox.empty() and thread._doorbell.empty()

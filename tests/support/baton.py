@@ -191,9 +191,6 @@ class BatonClock(Clock):
     def monotonic(self) -> float:
         return self._baton.now
 
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        raise NotImplementedError
-
     def nap(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> None:
         if self._baton.over:
             threading.Event().wait()  # its world is gone, and nobody waits for it

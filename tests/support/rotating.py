@@ -65,15 +65,8 @@ class TellingClock(Clock):
     def monotonic(self) -> float:
         return self._real.monotonic()
 
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        self._tell()
-        self._real.wait(condition, timeout)
-
     def nap(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> None:
-        self._tell()
-        self._real.nap(mailbox, timeout)
-
-    def _tell(self) -> None:
         event = self.waiting.get(threading.current_thread())
         if event is not None:
             event.set()
+        self._real.nap(mailbox, timeout)

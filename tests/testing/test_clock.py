@@ -11,31 +11,30 @@ from tokenkit.testing import FakeClock
 
 
 class Sleepers:
-    """Threads that wait on one condition until `done`, as the package's own waiters do."""
+    """Threads that wait, each on a mailbox of its own, until `done`, as the package's own waiters do."""
 
     def __init__(self, clock, count, timeout):
         self.clock = clock
-        self.condition = threading.Condition(threading.Lock())
+        self.mailboxes = [queue.SimpleQueue() for _ in range(count)]
         self.done = False
         self.woke_at = []
-        self.threads = [threading.Thread(target=self.sleep, args=(timeout,), daemon=True) for _ in range(count)]
+        self.threads = [threading.Thread(target=self.sleep, args=(one, timeout), daemon=True) for one in self.mailboxes]
         for thread in self.threads:
             thread.start()
 
-    def sleep(self, timeout):
+    def sleep(self, mailbox, timeout):
         deadline = None if timeout is None else self.clock.monotonic() + timeout
-        with self.condition:
-            while not self.done:
-                remaining = None if deadline is None else deadline - self.clock.monotonic()
-                if remaining is not None and remaining <= 0:
-                    break
-                self.clock.wait(self.condition, remaining)
-            self.woke_at.append(self.clock.monotonic())
+        while not self.done:
+            remaining = None if deadline is None else deadline - self.clock.monotonic()
+            if remaining is not None and remaining <= 0:
+                break
+            self.clock.nap(mailbox, remaining)
+        self.woke_at.append(self.clock.monotonic())
 
     def finish(self):
-        with self.condition:
-            self.done = True
-            self.condition.notify_all()
+        self.done = True
+        for mailbox in self.mailboxes:
+            mailbox.put(None)
 
     def join(self):
         for thread in self.threads:
@@ -137,29 +136,6 @@ def test_a_wait_shorter_than_its_deadline_goes_on(fake_clock):
     sleepers.join()
 
 
-def test_a_notification_ends_a_wait(fake_clock):
-    """Whoever notifies the condition wakes the thread, and the clock has not moved."""
-    sleepers = Sleepers(fake_clock, 4, None)
-    fake_clock.wait_until_parked(4)
-    now = fake_clock.monotonic()
-    sleepers.finish()
-    sleepers.join()
-    assert [now] * 4 == sleepers.woke_at
-
-
-def test_a_notified_thread_is_not_parked(fake_clock):
-    """Between its notification and its next step a thread has work to do, and does not count."""
-    sleepers = Sleepers(fake_clock, 16, None)
-    fake_clock.wait_until_parked(16)
-    with sleepers.condition:
-        sleepers.condition.notify(5)
-        assert 11 == fake_clock.parked
-    fake_clock.wait_until_parked(16)
-    sleepers.finish()
-    assert 0 == fake_clock.parked
-    sleepers.join()
-
-
 def test_waiting_for_threads_that_never_come_fails(fake_clock):
     """`wait_until_parked` gives up and says how many there were."""
     sleepers = Sleepers(fake_clock, 1, None)
@@ -169,32 +145,26 @@ def test_waiting_for_threads_that_never_come_fails(fake_clock):
     sleepers.join()
 
 
-def test_a_lost_wake_up_fails_instead_of_hanging():
-    """A thread that nobody wakes raises after some real time; a nap just ends early."""
-    clock, condition = FakeClock(patience=0.05), threading.Condition(threading.Lock())
-    with condition, pytest.raises(AssertionError, match=r"0.05 real seconds"):
-        clock.wait(condition, 60)
+def test_a_lost_wake_up_hangs_no_test():
+    """The nap of a thread that nobody wakes ends after some real time."""
+    clock = FakeClock(patience=0.05)
     clock.nap(queue.SimpleQueue(), 60)
     assert 0 == clock.parked
 
 
 @pytest.mark.parametrize("timeout", [0, -1])
-def test_a_wait_of_nothing_returns_at_once(fake_clock, timeout):
-    """Zero or less neither parks nor takes time, and leaves the lock held."""
-    condition = threading.Condition(threading.Lock())
+def test_a_nap_of_nothing_returns_at_once(fake_clock, timeout):
+    """Zero or less neither parks nor takes time."""
     now = fake_clock.monotonic()
-    with condition:
-        fake_clock.wait(condition, timeout)
+    fake_clock.nap(queue.SimpleQueue(), timeout)
     assert now == fake_clock.monotonic()
 
 
 def test_what_floats_leave_over_passes(fake_clock):
-    """A loop until a deadline ends although a wait below a nanosecond cannot be told from none."""
-    condition = threading.Condition(threading.Lock())
+    """A loop until a deadline ends although a nap below a nanosecond cannot be told from none."""
     deadline = fake_clock.monotonic() + 2e-10
-    with condition:
-        while (remaining := deadline - fake_clock.monotonic()) > 0:
-            fake_clock.wait(condition, remaining)
+    while (remaining := deadline - fake_clock.monotonic()) > 0:
+        fake_clock.nap(queue.SimpleQueue(), remaining)
 
 
 def test_a_nap_ends_when_its_time_is_over(fake_clock):

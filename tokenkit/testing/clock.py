@@ -1,7 +1,7 @@
 """A clock that moves only when a test moves it, and that knows which threads wait on it.
 
 :class:`FakeClock` owns two readings (wall and monotonic) and the list of parked threads. What a thread
-does once it woke is its own affair: callers loop on their predicate, as with any condition.
+does once it woke is its own affair: callers loop on their predicate.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _POLL = 0.001  # real seconds between two looks at what nobody can notify us of
 class _Sleeper:
     """One parked thread, guarded by the clock's lock."""
 
-    target: threading.Condition | queue.SimpleQueue[None]
-    wake_at: float  # nanoseconds on the monotonic reading; infinity waits for a notification or an item
+    mailbox: queue.SimpleQueue[None]
+    wake_at: float  # nanoseconds on the monotonic reading; infinity waits for an item
 
 
 @final
@@ -39,8 +39,8 @@ class FakeClock(Clock):
     Args:
         start: What the wall clock shows at first, in seconds since the epoch. None: the system's time, in whole
             seconds, so that a token dated by that is as good here.
-        patience: Real seconds that a thread stays parked at most, so that a lost wake-up fails its test
-            instead of hanging it: 30 where nothing is said.
+        patience: Real seconds that a thread stays parked at most, so that one which a test left behind can see that it
+            is no longer wanted: 30 where nothing is said.
 
     Example:
         >>> from datetime import timedelta
@@ -78,34 +78,10 @@ class FakeClock(Clock):
         with self._changed:
             return self._now / _NANOSECONDS
 
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        """Park on *condition*, whose lock the caller holds, until it is notified or *timeout* passed here.
-
-        Args:
-            condition: Released while parked and held again on return.
-            timeout: Seconds on this clock. None waits for a notification; 0 or less returns at once.
-
-        Raises:
-            AssertionError: nothing woke the thread for *patience* real seconds.
-        """
-        sleeper = self._park(condition, timeout)
-        if sleeper is None:
-            return
-        try:
-            # advance() takes the condition's lock to notify, and the caller holds that lock until this
-            # very call gives it up: no wake-up can fall between parking and waiting.
-            woken = condition.wait(self._patience)
-        finally:
-            with self._changed:
-                self._unpark_locked(sleeper)
-        if not woken:
-            raise AssertionError(f"nothing woke a parked thread for {self._patience:g} real seconds")
-
     def nap(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> None:
         """Take one item out of *mailbox*, or return without one when *timeout* passed here.
 
-        After *patience* real seconds it returns early, as a nap may: a thread that a test left behind can then
-        see that it is no longer wanted.
+        After *patience* real seconds it returns early, as a nap may.
 
         Args:
             mailbox: What others put None into to end the nap.
@@ -136,13 +112,8 @@ class FakeClock(Clock):
         """
         with self._changed:
             self._move_locked(seconds)
-            due = [sleeper for sleeper in self._sleepers if sleeper.wake_at <= self._now]
             self._sleepers = [sleeper for sleeper in self._sleepers if sleeper.wake_at > self._now]
             self._changed.notify_all()
-        for target in {sleeper.target for sleeper in due}:
-            if isinstance(target, threading.Condition):
-                with target:
-                    target.notify_all()
 
     def suspend(self, seconds: float) -> None:
         """Move both clocks on while nothing runs, as when a laptop's lid is closed.
@@ -180,8 +151,7 @@ class FakeClock(Clock):
     def wait_until_parked(self, n: int = 1, timeout: float = 5.0) -> None:
         """Return as soon as *n* threads or more are parked.
 
-        A thread that was notified, or whose mailbox holds an item, does not count although it may not
-        have run yet: it has work to do.
+        A thread whose mailbox holds an item does not count although it may not have run yet: it has work to do.
 
         Args:
             n: How many threads to wait for.
@@ -198,7 +168,7 @@ class FakeClock(Clock):
                     raise AssertionError(f"{self._parked_locked()} of {n} threads were parked after {timeout:g} s")
                 self._changed.wait(_POLL)
 
-    def _park(self, target: threading.Condition | queue.SimpleQueue[None], timeout: float | None) -> _Sleeper | None:
+    def _park(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> _Sleeper | None:
         if timeout is not None and timeout <= 0:
             return None
         with self._changed:
@@ -208,7 +178,7 @@ class FakeClock(Clock):
                 # loops until its deadline would spin for ever: let the moment pass here.
                 self._now += 1
                 return None
-            sleeper = _Sleeper(target, wake_at)
+            sleeper = _Sleeper(mailbox, wake_at)
             self._sleepers.append(sleeper)
             self._changed.notify_all()
             return sleeper
@@ -218,8 +188,8 @@ class FakeClock(Clock):
             self._sleepers.remove(sleeper)
 
     def _parked_locked(self) -> int:
-        listed = Counter(sleeper.target for sleeper in self._sleepers)
-        return sum(min(count, _still_asleep(target, count)) for target, count in listed.items())
+        listed = Counter(sleeper.mailbox for sleeper in self._sleepers)
+        return sum(_still_asleep(mailbox, count) for mailbox, count in listed.items())
 
     def _move_locked(self, seconds: float) -> None:
         if not seconds >= 0:
@@ -227,12 +197,6 @@ class FakeClock(Clock):
         self._now += round(seconds * _NANOSECONDS)
 
 
-def _still_asleep(target: threading.Condition | queue.SimpleQueue[None], listed: int) -> int:
-    """Count the threads on *target* that nobody has notified yet.
-
-    A notified thread stays in the clock's list until it has run. Only the condition knows better, and it
-    has no public way to say so; `_waiters` is what `Condition.__repr__` prints the length of.
-    """
-    if isinstance(target, threading.Condition):
-        return len(target._waiters)  # type: ignore[attr-defined]  # no public name for it
-    return max(0, listed - target.qsize() - len(getattr(target, "young", ())))  # what a refresh thread has begun
+def _still_asleep(mailbox: queue.SimpleQueue[None], listed: int) -> int:
+    """Count the threads on *mailbox* that nobody has given an item yet; each stays listed until it has run."""
+    return max(0, listed - mailbox.qsize() - len(getattr(mailbox, "young", ())))  # what a refresh thread has begun
