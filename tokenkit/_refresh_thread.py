@@ -262,15 +262,18 @@ class RefreshThread:
             del young[work]
 
     def _begin(self, ticket: weakref.ref[Any], now: float) -> None:
+        owner: Renewable | None
         try:
             worker = self._worker()  # before its work is known: who waits for a thread to start holds no manager
         except Exception as error:
             level = logging.WARNING if now >= self._told_at + _TELL_AGAIN else logging.DEBUG
             self._told_at = now if level == logging.WARNING else self._told_at
             logger.log(level, "no thread is to be had for a renewal: %s [no-thread]", type(error).__name__)
-            self._refuse(ticket, now)
+            if (owner := ticket()) is not None:
+                owner.refuse()
+                self._push(now + _TRY_AGAIN, ticket)
             return
-        owner: Renewable | None = ticket()
+        owner = ticket()
         has_room = len(self._old) + len(self._doorbell.young) < _MOST_HUNG
         work = None if owner is None else owner.begin(now, has_room)
         if work is None:
@@ -280,12 +283,6 @@ class RefreshThread:
         mark, done = object(), self._put
         self._doorbell.young[mark] = now
         worker.jobs.put((work.run, lambda: done(mark)))
-
-    def _refuse(self, ticket: weakref.ref[Any], now: float) -> None:
-        owner: Renewable | None = ticket()
-        if owner is not None:
-            owner.refuse()
-            self._push(now + _TRY_AGAIN, ticket)
 
     def _worker(self) -> _Worker:
         try:

@@ -196,42 +196,31 @@ def take_out(
         Exception: What *revoke* raised: then nothing is taken out.
         StorageError: The storage failed.
     """
+    owner = grant_key or key
     with ExitStack() as locked:
         try:
-            locked.enter_context(storage.lock(grant_key or key, lock_timeout))
+            locked.enter_context(storage.lock(owner, lock_timeout))
         except StorageError as error:
             logger.warning("a token is taken out of the storage without its lock: %s [storage-failed]", error)
-        _take_out(storage, key, grant_key, held, revoke, now)
-
-
-def _take_out(
-    storage: TokenStorage,
-    key: str,
-    grant_key: str | None,
-    held: Token | None,
-    revoke: Callable[[Token | str], None],
-    now: datetime,
-) -> None:
-    stored = storage.get(key)
-    entry = stored if grant_key is None else storage.get(grant_key)
-    token = held or stored
-    refresh_token = (entry and entry.refresh_token) or (token and token.refresh_token)
-    if token is not None:
-        revoke(replace(token, refresh_token=refresh_token))
-    elif refresh_token is not None:
-        revoke(refresh_token)
-    digests = sorted({digest_of(one) for one in (refresh_token, held and held.refresh_token) if one})
-    owner = grant_key or key
-    if digests:
-        facts = {"ended": digests, "grant": grant_key is not None}
-        mark = Token(_NO_TOKEN, issued_at=now, expires_at=now + _MARK_LIFETIME, extra=facts)
-        storage.set(_mark_key(owner), mark)
-    for place, there in ((owner, entry), (key, stored)):
-        if there is not None:
-            storage.delete_if_equal(place, there)
-    ledger = ledger_of(storage)
-    ledger.current.pop(owner, None)
-    ledger.unsaved.pop(owner, None)
+        stored = storage.get(key)
+        entry = stored if grant_key is None else storage.get(grant_key)
+        token = held or stored
+        refresh_token = (entry and entry.refresh_token) or (token and token.refresh_token)
+        if token is not None:
+            revoke(replace(token, refresh_token=refresh_token))
+        elif refresh_token is not None:
+            revoke(refresh_token)
+        digests = sorted({digest_of(one) for one in (refresh_token, held and held.refresh_token) if one})
+        if digests:
+            facts = {"ended": digests, "grant": grant_key is not None}
+            mark = Token(_NO_TOKEN, issued_at=now, expires_at=now + _MARK_LIFETIME, extra=facts)
+            storage.set(_mark_key(owner), mark)
+        for place, there in ((owner, entry), (key, stored)):
+            if there is not None:
+                storage.delete_if_equal(place, there)
+        ledger = ledger_of(storage)
+        ledger.current.pop(owner, None)
+        ledger.unsaved.pop(owner, None)
 
 
 def is_ended(storage: TokenStorage, key: str, refresh_token: str | None) -> bool:

@@ -105,27 +105,27 @@ class Engine:
         try:
             with self._lock:
                 now = self.state.used_at = self._clock.monotonic()
-                snapshot = self.state.usable(now)
+                held = self.state.usable(now)
+                hit = None if options.renew_required else held
                 after = self.state.generations if options.renew_required else -1
                 if options.renew_required:
-                    self.state.predecessor.force_out(snapshot.token if snapshot else None)
-                missing = "renew_required" if snapshot else "expired" if self.state.snapshot else "absent"
-                reason = "forced" if snapshot else self.state.reason(now)
-                hit = snapshot is not None and not options.renew_required
-                if not hit:
+                    self.state.predecessor.force_out(held.token if held else None)
+                missing = "renew_required" if held else "expired" if self.state.snapshot else "absent"
+                reason = "forced" if held else self.state.reason(now)
+                if hit is None:
                     self._schedule.refuse_reentry()
                 elif self._background:
                     offers = self._needs_offer_locked(now, options.renew_synchronous)
         except RuntimeError:  # this very thread is inside, in a signal handler or a __del__, or calls back
-            snapshot = self.state.usable(self._clock.monotonic())
-            if snapshot is None or options.renew_required:
+            held = self.state.usable(self._clock.monotonic())
+            if held is None or options.renew_required:
                 raise
-            return snapshot.token
-        if snapshot is not None and hit:
+            return held.token
+        if hit is not None:
             if offers:
                 self._offer()
-            self._announcer.tell("cache_hit", "due" if now >= snapshot.due_at else "fresh")
-            return snapshot.token
+            self._announcer.tell("cache_hit", "due" if now >= hit.due_at else "fresh")
+            return hit.token
         self._announcer.tell("cache_miss", missing, reason=reason)
         asked_after = now if forced else -math.inf
         return self._wait(

@@ -263,12 +263,14 @@ class TokenState:
         Returns:
             True: dropped. None: another one is held by now. False: too young for its rejection to cost a renewal.
         """
-        rejected = rejection.token
+        rejected, earlier = rejection.token, rejection.earlier
         self.predecessor.drop(rejected)
         snapshot = self.snapshot
         if snapshot is None or (rejected is not None and snapshot.token.access_token != rejected.access_token):
             return None
-        asks_again = not self._asked_again and _was_unheard(rejection.earlier, snapshot)
+        asks_again = not self._asked_again and (
+            earlier is not None and earlier.wants_more and earlier != snapshot.challenge  # which the source was told
+        )
         if rejection.counted and not (rejection.trusted or asks_again or self.limit.allows(snapshot, now)):
             return False
         self.snapshot = None
@@ -278,7 +280,3 @@ class TokenState:
         self._asked_again = asks_again  # once: those who want different tokens would take turns for ever
         self._exempt = not rejection.counted
         return True
-
-
-def _was_unheard(earlier: Challenge | None, snapshot: Snapshot) -> bool:
-    return earlier is not None and earlier.wants_more and earlier != snapshot.challenge

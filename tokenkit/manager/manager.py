@@ -329,27 +329,21 @@ class TokenManager:
             revoke: Have the source revoke the token (RFC 7009), of a pipeline each step's, and take what was revoked
                 out of the storage. A failure is logged.
         """
-        wait = None if grace is None else seconds("grace", grace, zero=True, infinite=True)
-        self.stop()
-        self._engine.join(self._policy.seconds("refresh_request_timeout") if wait is None else wait)
-        revoker = getattr(self._source, "revoke", None) if revoke else None
-        if revoker is not None:
-            _quietly("revoke the token", partial(self._shared.revoke, revoker, self.current))
-        self._release(keep_storage=False)
+        self._leave(None if grace is None else seconds("grace", grace, zero=True, infinite=True), revoke=revoke)
 
-    def _leave(self, grace: float | None, *, keep_storage: bool) -> None:
+    def _leave(self, grace: float | None, *, revoke: bool = False, keep_storage: bool = False) -> None:
         """Do what :meth:`close` does, but for the storage where others use it."""
         self.stop()
         self._engine.join(self._policy.seconds("refresh_request_timeout") if grace is None else grace)
-        self._release(keep_storage=keep_storage)
+        revoker = getattr(self._source, "revoke", None) if revoke else None
+        if revoker is not None:
+            _quietly("revoke the token", partial(self._shared.revoke, revoker, self.current))
+        _quietly("close the source", self._source.close)
+        _quietly("close the storage", partial(self._shared.close, keep_storage=keep_storage))
 
     def _shares_storage(self, other: TokenManager) -> bool:
         """Return whether *other* has the same storage."""
         return self._storage is not None and self._storage is other._storage
-
-    def _release(self, *, keep_storage: bool) -> None:
-        _quietly("close the source", self._source.close)
-        _quietly("close the storage", partial(self._shared.close, keep_storage=keep_storage))
 
     def __enter__(self) -> TokenManager:
         return self
