@@ -12,10 +12,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from support.scripted import PATIENCE, Harness, ScriptedSource, down
+from support.scripted import PATIENCE, EventLog, Harness, ScriptedSource, ask, down, outcomes
 
 from tokenkit import AuthenticationError, ClientCredentialsFetcher, RenewalStoppedError, TokenManager
 from tokenkit.clock import SystemClock
+from tokenkit.events import TokenEvent
 from tokenkit.testing import FakeClock, LocalIdP
 
 
@@ -73,6 +74,33 @@ def test_closing_waits_for_a_renewal_under_way(harness: Harness) -> None:
     threading.Timer(0.05, gate.release).start()
     harness.manager.close(grace=PATIENCE)
     assert "token-1" == harness.manager.current.access_token
+
+
+def test_closing_waits_a_moment_for_listeners(make_harness: Callable[..., Harness]) -> None:
+    """They have a second from when the attempt has landed, however long it took."""
+    told, let_go, closed = threading.Event(), threading.Event(), []
+
+    class Dawdling(EventLog):
+        def token_lifetime(self, event: TokenEvent) -> None:
+            told.set()
+            let_go.wait(PATIENCE)
+            closed.append(harness.source.closed)
+
+    harness = make_harness(ears=Dawdling())
+    gate = harness.source.hang()
+    harness.manager.request_renewal()
+    assert gate.reached()
+    closing = ask(harness.manager.close)
+    for seconds in (1, 0.9):
+        harness.parked()
+        harness.clock.advance(seconds)
+    gate.release()
+    assert told.wait(PATIENCE)
+    harness.parked()
+    harness.clock.advance(0.5)
+    threading.Timer(0.03, let_go.set).start()
+    assert [None] == outcomes(closing)
+    assert [0] == closed
 
 
 def test_closing_waits_no_longer_than_its_grace(make_harness: Callable[..., Harness]) -> None:

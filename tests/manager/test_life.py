@@ -10,6 +10,8 @@ from support.scripted import FullEventLog, Harness, down
 from tokenkit import AuthenticationError, RefreshPolicy, Token, TokenManager
 from tokenkit.clock import Clock
 from tokenkit.fetchers import StaticTokenFetcher
+from tokenkit.storage import InMemoryTokenStorage
+from tokenkit.testing import FakeClock
 
 HOUR = 3600.0
 
@@ -287,6 +289,30 @@ def test_a_restored_machine_renews_within_a_minute(harness: Harness) -> None:
     assert ("token-2", 2) == (harness.manager.get_token(0).access_token, harness.source.fetches)
     harness.live(0.5 * HOUR)
     assert 2 == harness.source.fetches
+
+
+def test_a_clock_that_is_stepped_back_costs_one_fetch(make_harness: Callable[..., Harness]) -> None:
+    """What one process stores then is adopted by the others, older though it says it is."""
+    storage, clock = InMemoryTokenStorage(), FakeClock()
+    fleet = [make_harness(storage=storage, clock=clock, background=False) for _ in range(3)]
+    fetched = []
+    for step in (0, -2 * HOUR, 0, 0):
+        clock.step_wall(step)
+        before = sum(one.source.fetches for one in fleet)
+        for one in fleet:
+            one.manager.get_token()
+        fetched.append(sum(one.source.fetches for one in fleet) - before)
+        clock.advance(HOUR)
+    assert [1, 1, 1, 1] == fetched
+
+
+@pytest.mark.parametrize("lifetime", [0.02, 0.5])
+def test_a_token_of_no_time_is_no_siege(make_harness: Callable[..., Harness], lifetime: float) -> None:
+    """Ahead of callers nothing is renewed within a second of the last landing, however short the token lives."""
+    harness = make_harness(lifetime=lifetime)
+    harness.manager.get_token()
+    harness.live(10)
+    assert 10 <= harness.source.fetches <= 11
 
 
 def test_a_suspended_machine_wakes_to_a_renewal(harness: Harness) -> None:

@@ -196,20 +196,17 @@ class Engine:
     def join(self, grace: float) -> None:
         """Wait at most *grace* seconds for the attempt under way, whoever runs it, and then a moment for listeners."""
         self.enter_process()
-        began = self._clock.monotonic()
-        deadline = began + grace
-        told_by = min(deadline, began + _LONGEST_WAIT)
+        until, ran = self._clock.monotonic() + grace, True
         while not sys.is_finalizing():  # no other thread runs any more, then
             with self._lock:
-                now = self._clock.monotonic()
-                runs = self._schedule.attempts.runs_elsewhere
-                if runs:
-                    told_by = min(deadline, now + _LONGEST_WAIT)  # from when it has landed
-                left = (deadline if runs else told_by) - now
-                if left <= 0 or not (runs or self._tellers - {threading.get_ident()}):
+                now, runs = self._clock.monotonic(), self._schedule.attempts.runs_elsewhere
+                if ran and not runs:  # it has landed
+                    until = min(until, now + _LONGEST_WAIT)
+                ran = runs
+                if now >= until or not (runs or self._tellers - {threading.get_ident()}):
                     return
                 mailbox = self._renewed.join()
-            self._nap(mailbox, left)
+            self._nap(mailbox, until - now)
 
     # Waiting
 

@@ -22,7 +22,8 @@ from tokenkit.contracts import FetchContext, TokenProvider
 from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
 from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._condition import RenewalCondition
-from tokenkit.manager._schedule import Schedule
+from tokenkit.manager._engine import Engine
+from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.tokens import Token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), unmeasured]
@@ -220,12 +221,31 @@ def _publish(self: Schedule, run: Run, token: Token, now: float) -> bool:
     return True
 
 
+def _wait(self: Engine, call: Call) -> Token:
+    while True:
+        with self._lock:
+            now = self._clock.monotonic()
+            found = self._schedule.consult(call, now)
+            mailbox = self._renewed.join()
+        if isinstance(found, Token):
+            return found
+        if isinstance(found, float):
+            self._nap(mailbox, found - now)
+            continue
+        self._clock.nap(mailbox, 1e-7)  # a moment in which another caller may offer it
+        if found.offered:
+            self._run(found, until=call.deadline)
+        else:
+            self._offer()
+
+
 # What each mutant breaks is private: a name that is gone here has moved with the rule that it stands for.
 MUTANTS = {
     "no notification on landing": (RenewalCondition, "notify_all", lambda self: None),
     "a hung one is never superseded": (Attempt, "hangs_at", property(lambda self: math.inf)),
     "a claim is ignored": (Schedule, "may_start", lambda self, attempt: True),
     "a late result is published": (Schedule, "_hold", _publish),
+    "what a caller leads is decided without the lock": (Engine, "_wait", _wait),
     "the thread is not woken": (RefreshThread, "tell", lambda self, ticket, moment: None),
 }
 
