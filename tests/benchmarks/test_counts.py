@@ -25,7 +25,7 @@ PLANTED: dict[str, tuple[str, Callable[[World], object]]] = {
     "storage": ("storage_calls", lambda world: world.storage.get("a-key")),
     "its clock": ("clock_reads", lambda world: world.clock.monotonic()),
     "another clock": ("clock_reads", lambda _: time.monotonic()),
-    "instructions": ("instructions", lambda _: [-number for number in range(200)]),
+    "instructions": ("instructions", lambda _: [-number for number in range(400)]),
     "bytes": ("bytes", lambda _: bytearray(20_000)),
     "blocks": ("blocks", lambda _: KEPT.extend(object() for _ in range(25))),
 }
