@@ -1,7 +1,8 @@
 """Rules for every test: nothing is written to the checkout or the user's cache, nothing is imported from there."""
 
+import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,17 @@ import pytest
 from support import needs, protected, scripted
 
 from tokenkit.manager import TokenManager
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while tests are collected, nor ever look through them: each round of it took a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from tokenkit.testing import LocalIdP
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.rst"))]
 LOCKS = re.compile(r"threading\.(R?Lock|Condition|Semaphore)\(|PerProcess\(threading|\bGuard\b\(|PerProcess\(Guard")
-LOCKING = [m for m in package_source.modules() if LOCKS.search(m.path.read_text("utf-8"))]
+LOCKING = [m for m in package_source.modules() if LOCKS.search(m.text)]
 TESTS = re.compile(r"^ *(def test_|class Test)", re.MULTILINE)
 TESTED = [page for page in PAGES if TESTS.search(page.read_text("utf-8"))]
 CONFIGURATION = REPOSITORY / "docs" / "howto" / "configuration.rst"

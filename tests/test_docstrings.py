@@ -44,7 +44,7 @@ def shown() -> list[doctest.DocTest]:
     """Return the examples of all docstrings, private ones too."""
     found = []
     for module in package_source.modules():
-        for node in ast.walk(module.tree):
+        for node in ast.walk(module.tree) if ">>> " in module.text else ():
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.Module):
                 text = ast.get_docstring(node) or ""
                 name = f"{module.name}.{getattr(node, 'name', '')}"

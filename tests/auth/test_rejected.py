@@ -452,12 +452,20 @@ def test_a_resource_that_took_a_token_is_believed_once(mint: Issuer, api: Resour
 
 def test_what_resources_took_is_kept_in_bounds(mint: Issuer, api: Resource) -> None:
     """A storm over ever new URLs does not fill the memory."""
-    api.behave = lambda seen: Reply(401 if seen.path == "/bad" else 200)
+
+    class Taking(HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, *args: object, **options: object) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.request, response.url = 200, request, str(request.url)
+            return response
+
+    api.behave = lambda seen: Reply(401)
     with managed(mint, RefreshPolicy(min_renewal_interval=30)) as manager, requests.Session() as session:
         session.auth = auth = BearerAuth(manager)
         session.get(f"{api.url}/bad")
+        session.mount("https://", Taking())
         for number in range(1100):
-            session.get(f"{api.url}/{number}")
+            session.get(f"https://api.example.com/{number}")
     assert 0 < len(auth._authoriser._accepted) <= 1024
 
 

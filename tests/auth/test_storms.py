@@ -163,7 +163,7 @@ def serve(manager: TokenManager, url: str, revoking: Revoking, *, stubborn: str 
     return Counter(statuses)
 
 
-def renewals_allowed(seconds: float, interval: float = 1.0, longest: float = 60.0) -> int:
+def renewals_allowed(seconds: float, interval: float = 0.5, longest: float = 60.0) -> int:
     """Return how many renewals a resource that rejects everything may cost: one an interval, which doubles."""
     renewals, next_at = 0, interval
     while next_at <= seconds:
@@ -178,7 +178,7 @@ def renewals_allowed(seconds: float, interval: float = 1.0, longest: float = 60.
 def test_thousands_of_requests_survive_revocations() -> None:
     """32 threads, a token revoked again and again: no failure, and a renewal for each revocation."""
     mint = Issuer()
-    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager, revoking(mint, 3.0) as revoked:
+    with resource(mint) as api, managed(mint, RefreshPolicy()) as manager, revoking(mint, 1.5) as revoked:
         statuses = serve(manager, f"{api.url}/x", revoked)
     assert {200} == set(statuses)
     assert statuses[200] >= 3_000
@@ -193,10 +193,10 @@ def test_a_stubborn_resource_does_not_harm_another() -> None:
     Besides the first token, and the one in its place, which every rejection of a first token is worth.
     """
     mint = Issuer()
-    with resource(mint) as api, managed(mint, RefreshPolicy(min_renewal_interval=1.0)) as manager:
+    with resource(mint) as api, managed(mint, RefreshPolicy(min_renewal_interval=0.5)) as manager:
         api.behave = lambda seen: Reply(401) if seen.path == "/stubborn" else api.protect(seen)
         began = clock.monotonic()
-        with revoking(mint, 3.0) as revoked:
+        with revoking(mint, 1.5) as revoked:
             statuses = serve(manager, f"{api.url}/x", revoked, stubborn=f"{api.url}/stubborn")
         seconds = clock.monotonic() - began
     assert {200} == set(statuses)

@@ -55,7 +55,13 @@ def storage() -> TokenStorage:
     return (Killed if "GRANT_KILL" in os.environ else FileTokenStorage)(place)
 
 
-def run(form: str, leaves: bool = False) -> None:
+def run_all(forms: str) -> None:
+    """Go on as if started anew with the token in each form, one after the other."""
+    for number, form in enumerate(forms.split(",")):
+        run(form, again=number > 0)
+
+
+def run(form: str, *, leaves: bool = False, again: bool = False) -> None:
     fetcher = RefreshTokenFetcher(
         token_url=os.environ["GRANT_URL"],
         client_id="client",
@@ -64,7 +70,7 @@ def run(form: str, leaves: bool = False) -> None:
         extra_params=told if leaves else None,
     )
     manager = TokenManager(fetcher, storage())
-    manager.get_token(timeout=20)
+    manager.force_refresh(timeout=20) if again else manager.get_token(timeout=20)
     if leaves:  # with a renewal under way behind it
         asking.clear()
         manager.request_renewal()
@@ -74,10 +80,10 @@ def run(form: str, leaves: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    way, form = sys.argv[1:]
+    way, forms = sys.argv[1:]
     if way in ("spawn", "forkserver"):
-        child = multiprocessing.get_context(way).Process(target=run, args=(form,))
+        child = multiprocessing.get_context(way).Process(target=run_all, args=(forms,))
         child.start()
         child.join()
         sys.exit(child.exitcode)
-    run(form, leaves=way == "leaves")
+    run(forms, leaves=True) if way == "leaves" else run_all(forms)

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import tokenkit
@@ -16,7 +17,6 @@ class Module:
 
     name: str
     path: Path
-    tree: ast.Module
 
     @property
     def is_package(self) -> bool:
@@ -41,9 +41,13 @@ class Module:
         """The part of the root that the module lies in: 'fetchers' of 'fetchers.oauth2.grants'."""
         return self.name.split(".")[0]
 
-    @property
+    @cached_property
     def text(self) -> str:
         return self.path.read_text(encoding="utf-8")
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
 
     @property
     def lines(self) -> int:
@@ -98,7 +102,7 @@ def _name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def modules() -> list[Module]:
-    """Return every module of the package, sorted by name."""
-    paths = sorted(ROOT.rglob("*.py"))
-    return [Module(_name(path), path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    """Return every module of the package, sorted by name; each is read and parsed once, when its text is asked for."""
+    return [Module(_name(path), path) for path in sorted(ROOT.rglob("*.py"))]

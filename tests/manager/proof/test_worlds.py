@@ -185,10 +185,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(RefreshPolicy.retry_delay, "__defaults__", (lambda: 0.5,))  # no chance but the seed's
     logging.disable(logging.CRITICAL)
     gc.disable()  # a collection runs callbacks, at moments that no seed decides
-    gc.collect()
-    gc.freeze()  # what was there before is not looked through after each world
     yield
-    gc.unfreeze()
     gc.enable()
     logging.disable(logging.NOTSET)
 
