@@ -12,8 +12,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
 QUICKSTART = EXAMPLES[0].parent / "quickstart.py"
 SHOWN = ("one_script", "threads", "processes")  # by the tutorial, which has what they print
-OTHERS = [example for example in EXAMPLES if example != QUICKSTART and example.stem not in SHOWN]
-MOST_SECONDS = 20  # of the quickstart's own time: how long an interpreter takes to start is not its doing
+OTHERS = [one for one in EXAMPLES if one != QUICKSTART and one.stem not in SHOWN]  # tests/cli/test_demo.py runs that
 
 
 def run(example: Path, **environment: str) -> str:
@@ -24,7 +23,7 @@ def run(example: Path, **environment: str) -> str:
         text=True,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **environment},
-        timeout=MOST_SECONDS + 30,
+        timeout=50,
         check=False,
     )
     assert (0, "") == (done.returncode, done.stderr), done.stdout
@@ -42,24 +41,6 @@ def test_an_example_runs_behind_a_proxy(name: str) -> None:
     """Nothing on this machine is asked for through the proxy that the environment names."""
     nowhere = "http://127.0.0.1:1"
     assert run(QUICKSTART.parent / name, HTTP_PROXY=nowhere, http_proxy=nowhere, no_proxy="intranet.example")
-
-
-@pytest.mark.slow
-def test_the_quickstart_keeps_its_promises() -> None:
-    """Each step is fetched once, but the token of 6 seconds: ahead of its expiry too, and after its revocation."""
-    shown = run(QUICKSTART)
-    found = re.search(r"^(\d+) requests of 16 threads in ([\d.]+) seconds$", shown, re.MULTILINE)
-    assert found, shown
-    assert int(found[1]) > 16
-    assert float(found[2]) < MOST_SECONDS
-    calls = re.search(r"^token calls: device 1, app 1, user (\d+)$", shown, re.MULTILINE)
-    renewals = re.search(r"^renewals: ahead of expiry (\d+), after revocation (\d+)$", shown, re.MULTILINE)
-    assert calls, shown
-    assert renewals, shown
-    assert int(renewals[1]) >= 1, shown
-    assert int(renewals[2]) >= 1, shown
-    assert int(calls[1]) == 1 + int(renewals[1]) + int(renewals[2])
-    assert {"revoked: answered 401 then 200", "failures: 0"} <= set(shown.splitlines())
 
 
 OUTPUT = re.compile(r"^\.\. code-block:: text\n   :name: output-of-(\w+)\n\n((?:   .*\n|\n)+)", re.MULTILINE)

@@ -30,6 +30,7 @@ token_url = "{local_idp.token_url}"
 revocation_url = "{local_idp.revoke_url}"
 client_id = "client"
 client_secret = "secret"
+retries = 0
 """
     path = tmp_path / "tokens.toml"
     path.write_text(f"""
@@ -142,6 +143,21 @@ def test_logout_tells_the_server_and_forgets(table: Path, name: str, local_idp: 
     assert not local_idp.is_active(token)
 
 
+@pytest.mark.parametrize(("name", "status", "code"), [("job", 503, 75), ("chain", 503, 75), ("job", 403, 1)])
+def test_a_logout_that_the_server_refuses(
+    table: Path, name: str, status: int, code: int, local_idp: LocalIdP, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says so, and what is stored stays, so that the same command can be given again."""
+    with from_config(table, name) as manager:
+        token = manager.get_token()
+    local_idp.fail("revoke", status=status, times=None)
+    assert code == run("logout", table, name)
+    assert 1 == capsys.readouterr().err.count("\n")
+    local_idp.heal("revoke")
+    assert 0 == run("logout", table, name)
+    assert not local_idp.is_active(token)
+
+
 @pytest.fixture
 def person(local_idp: LocalIdP, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person who confirms the code that standard error shows, as soon as a browser would be opened."""
@@ -189,7 +205,9 @@ def test_login_that_a_person_refuses(
     assert capsys.readouterr().err.splitlines()[-1].startswith("tokenkit: ")
 
 
-@pytest.mark.parametrize(("command", "said"), [("login", "SignedInFetcher"), ("forget", "has no storage")])
+@pytest.mark.parametrize(
+    ("command", "said"), [("login", "SignedInFetcher"), ("logout", "tokenkit forget"), ("forget", "has no storage")]
+)
 def test_a_source_that_has_no_grant(table: Path, command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is the configuration that is wrong."""
     assert 2 == run(command, table, "bare")

@@ -26,9 +26,11 @@ def login(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
 
 
 def logout(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
-    """Revoke what is stored, and take it out of the storage."""
+    """Revoke what is stored, and take it out of the storage; what cannot be revoked stays, to be revoked later."""
     with opened(asked, listeners) as manager:
-        manager.close(revoke=True)
+        manager.stop()
+        if not manager._revoke():  # close(revoke=True) would only log what fails
+            raise ConfigurationError("this source has nothing to revoke: 'tokenkit forget' takes out what is stored")
 
 
 def forget(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:

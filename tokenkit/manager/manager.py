@@ -335,11 +335,17 @@ class TokenManager:
         """Do what :meth:`close` does, but for the storage where others use it."""
         self.stop()
         self._engine.join(self._policy.seconds("refresh_request_timeout") if grace is None else grace)
-        revoker = getattr(self._source, "revoke", None) if revoke else None
-        if revoker is not None:
-            _quietly("revoke the token", partial(self._shared.revoke, revoker, self.current))
+        if revoke:
+            _quietly("revoke the token", self._revoke)
         _quietly("close the source", self._source.close)
         _quietly("close the storage", partial(self._shared.close, keep_storage=keep_storage))
+
+    def _revoke(self) -> bool:
+        """Do what ``close(revoke=True)`` does first, and raise what fails; return whether the source can do it."""
+        revoker = getattr(self._source, "revoke", None)
+        if revoker is not None:
+            self._shared.revoke(revoker, self.current)
+        return revoker is not None
 
     def _shares_storage(self, other: TokenManager) -> bool:
         """Return whether *other* has the same storage."""

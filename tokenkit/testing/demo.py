@@ -1,7 +1,8 @@
-"""What tokenkit does, live: sixteen threads, a token that comes due, an outage, a revocation. Ends within 20 seconds.
+"""What tokenkit does, live: sixteen threads, a token in three steps, an outage, a revocation. Ends within 20 seconds.
 
-``tokenkit demo`` runs it. A naive program goes through the same beside it: each of its threads fetches a token when its
-own has expired. Both have an identity provider of their own on this machine, with the same troubles.
+``tokenkit demo`` and ``examples/quickstart.py`` run it. A naive program goes through the same beside it: each of its
+threads fetches a token when its own has expired. Both have an identity provider of their own on this machine, with the
+same troubles.
 """
 
 from __future__ import annotations
@@ -19,18 +20,25 @@ import requests
 from tokenkit.auth import BearerAuth
 from tokenkit.clock import SystemClock
 from tokenkit.events import TokenEvent, TokenListener
-from tokenkit.fetchers.oauth2 import ClientCredentialsFetcher
+from tokenkit.fetchers import BodyTokenFetcher, HeaderTokenFetcher
 from tokenkit.manager import TokenManager
+from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
 from tokenkit.policy import RefreshPolicy
+from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing.idp import LocalIdP
 
 __all__ = ["main"]
 
 _THREADS = 16
-_LIFETIME = 8.0  # seconds that a token lives; it is renewed after 5.6 to 6.4
+_STEPS = ("device", "app", "user")
+_LIFETIME = 5.0  # seconds that the last step's token lives
+_POLICY = RefreshPolicy(lifetime_safe_fraction=0.6, jitter=0.0, initial_retry_timeout=0.5)  # due after 3 of them
 _PAUSE = 0.1  # seconds between two requests of a thread
-_OUTAGE, _HEALED, _REVOKED, _END = 11.0, 12.5, 15.0, 17.0  # seconds from the start
+# Seconds from the start. In the outage the naive threads' tokens expire (10), and tokenkit's of the 9th comes due (12).
+_OUTAGE, _HEALED, _REVOKED, _END = 9.6, 12.3, 14.0, 15.0
+_DEVICE, _USER = {"device_id": "till-7"}, {"username": "alice", "password": "wonderland"}
 _clock = SystemClock()
+_Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 
 @final
@@ -65,54 +73,96 @@ class _Narrator(TokenListener):
 
     def __init__(self, story: _Story) -> None:
         self._tell = story.tell
-        self.misses = 0
+        self.waited: Counter[str] = Counter()
         self.renewed_ahead = 0
+        self.is_down = False
 
     def cache_miss(self, event: TokenEvent) -> None:
-        self.misses += 1
+        self.waited[event.result] += 1
 
     def cache_invalidate(self, event: TokenEvent) -> None:
         self._tell("the API answered 401: the token is given up, once for all threads")
 
     def token_refresh(self, event: TokenEvent) -> None:
         if event.result == "error":
-            self._tell("no new token: the one held is good still, and is tried again")
-        elif self.misses:
-            self._tell(f"a new token: {self.misses} requests waited for it, one asked for it")
-            self.misses = 0
+            self.is_down = True
+            self._tell("no new token: the one held is good still, and this is tried again")
+        elif event.reason == "first":
+            self._tell(f"the first token, by three calls: one thread fetched it, {_THREADS} use it")
+        elif event.reason == "rejected":
+            self._tell("healed: one call brought a new token, and the requests were sent again")
         else:
             self.renewed_ahead += 1
-            self._tell(f"renewed behind {_THREADS} threads: none of them waited")
+            what = "outage survived" if self.is_down else "renewed"
+            self._tell(f"{what} behind {_THREADS} threads: none of them waited")
+            self.is_down = False
 
 
+@final
 class _Naive:
-    """What one writes first: a token for each thread, and another when it has expired."""
+    """What one writes first: the three steps in each thread, and again when that thread's token has expired."""
 
-    def __init__(self, idp: LocalIdP) -> None:
-        self._token_url = idp.token_url
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._mine = threading.local()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if getattr(self._mine, "until", 0.0) <= _clock.monotonic():
-            form = {"grant_type": "client_credentials"}
-            answer = requests.post(self._token_url, form, auth=("client", "secret"), timeout=10)
-            answer.raise_for_status()
-            self._mine.token, self._mine.until = answer.json()["access_token"], _clock.monotonic() + _LIFETIME
+            device = self._ask("device", json=_DEVICE).json()["data"]["token"]
+            app = self._ask("app", headers={"X-Device-Token": device}).headers["Authorization"].split()[-1]
+            both = {"X-Device-Token": device, "X-App-Token": app}
+            self._mine.token = self._ask("user", data=_USER, headers=both).json()["access_token"]
+            self._mine.until = _clock.monotonic() + _LIFETIME
         request.headers["Authorization"] = f"Bearer {self._mine.token}"
         return request
 
+    def _ask(self, step: str, **options: object) -> requests.Response:
+        answer = requests.request("POST", f"{self._url}/{step}", timeout=10, **options)  # type: ignore[arg-type]  # mixed
+        answer.raise_for_status()
+        return answer
 
-def _work(
-    session_auth: Callable[[requests.PreparedRequest], requests.PreparedRequest], url: str, until: float
-) -> Counter[str]:
+
+def _provider(url: str) -> PipelineTokenProvider:
+    """Return tokenkit's way to the same token."""
+    steps = [
+        BodyTokenFetcher(
+            "device", url, "/device", request_data=_DEVICE, content_type="json", token_field="data.token", retries=0
+        ),
+        HeaderTokenFetcher(
+            "app",
+            url,
+            "/app",
+            request_headers=lambda context: {"X-Device-Token": context["device"].access_token},
+            depends_on=["device"],
+            retries=0,
+        ),
+        BodyTokenFetcher(
+            "user",
+            url,
+            "/user",
+            request_headers=lambda context: {
+                "X-Device-Token": context["device"].access_token,
+                "X-App-Token": context["app"].access_token,
+            },
+            request_data=_USER,
+            depends_on=["device", "app"],
+            retries=0,
+        ),
+    ]
+    return PipelineTokenProvider(TokenFetchPipeline(steps, InMemoryTokenStorage()), "shop", refresh_from_step="user")
+
+
+def _work(auth: _Auth, url: str, until: float) -> Counter[str]:
     """One thread's requests until that moment, counted by how they ended."""
     counted: Counter[str] = Counter()
     with requests.Session() as session:
         session.trust_env = False
         while _clock.monotonic() < until:
             try:
-                answer = session.get(url, auth=session_auth, timeout=10)
-                counted["good" if answer.status_code == 200 else "failed"] += 1
+                answer = session.get(url, auth=auth, timeout=10)
+                is_good = answer.status_code == 200
+                counted["good" if is_good else "failed"] += 1
+                counted["sent again"] += is_good and bool(answer.history)
             except requests.RequestException:
                 counted["failed"] += 1
             _clock.nap(queue.SimpleQueue(), _PAUSE)
@@ -121,25 +171,24 @@ def _work(
 
 def main() -> int:
     """Run it, and return 0 if no request of tokenkit's failed, else 1."""
-    with LocalIdP(lifetime=_LIFETIME) as idp, LocalIdP(lifetime=_LIFETIME) as other:
+    with LocalIdP() as idp, LocalIdP() as other:
+        for one in (idp, other):
+            one.lifetimes["user"] = _LIFETIME
         story = _Story()
         narrator = _Narrator(story)
-        fetcher = ClientCredentialsFetcher(
-            token_url=idp.token_url, client_id="client", client_secret="secret", retries=0
-        )
-        policy = RefreshPolicy(initial_retry_timeout=0.5)
         story.tell(f"{_THREADS} threads begin to call an API; no token yet")
         until = _clock.monotonic() + _END
         with (
-            TokenManager(fetcher, policy=policy, listeners=[narrator]) as manager,
+            TokenManager(_provider(idp.url), policy=_POLICY, listeners=[narrator]) as manager,
             ThreadPoolExecutor(2 * _THREADS) as pool,
         ):
-            auth, naive = BearerAuth(manager), _Naive(other)
+            auth, naive = BearerAuth(manager), _Naive(other.url)
             ours = [pool.submit(_work, auth, idp.api("orders"), until) for _ in range(_THREADS)]
             theirs = [pool.submit(_work, naive, other.api("orders"), until) for _ in range(_THREADS)]
             _trouble(story, idp, other)
         results = [sum((job.result() for job in jobs), Counter[str]()) for jobs in (ours, theirs)]
-        _account(("tokenkit", results[0], idp), ("naive program", results[1], other))
+        _account(narrator, results[0], idp)
+        _compare(("tokenkit", results[0], idp), ("naive program", results[1], other))
     return int(results[0]["failed"] > 0)
 
 
@@ -147,23 +196,36 @@ def _trouble(story: _Story, *idps: LocalIdP) -> None:
     story.wait(_OUTAGE)
     story.tell("the identity provider is down")
     for idp in idps:
-        idp.fail("token", status=503, times=None)
+        for step in _STEPS:
+            idp.fail(step, status=503, times=None)
     story.wait(_HEALED)
     story.tell("the identity provider is back")
     for idp in idps:
-        idp.heal("token")
+        idp.heal()
     story.wait(_REVOKED)
-    story.tell("all tokens are revoked")
+    story.tell("the users' tokens are revoked")
     for idp in idps:
-        idp.revoke_all()
+        idp.revoke_all("access")
     story.wait(_END)
 
 
-def _account(*rows: tuple[str, Counter[str], LocalIdP]) -> None:
+def _account(narrator: _Narrator, counted: Counter[str], idp: LocalIdP) -> None:
+    waited, again = narrator.waited, counted["sent again"]
+    for line in (
+        f"token calls: {', '.join(f'{step} {idp.count(step)}' for step in _STEPS)}",
+        f"waited for a token: {waited['absent']} for the first or after the revocation, {waited['expired']} else",
+        f"renewed ahead of expiry: {narrator.renewed_ahead} times",
+        f"revoked: {again} requests were answered 401, sent again, and answered 200",
+        f"failures: {counted['failed']}",
+    ):
+        sys.stdout.write(f"{line}\n")
+
+
+def _compare(*rows: tuple[str, Counter[str], LocalIdP]) -> None:
     sys.stdout.write(f"\n{'':14}{'requests':>10}{'failed':>8}{'token calls':>13}\n")
     for name, counted, idp in rows:
-        requests_made = counted["good"] + counted["failed"]
-        sys.stdout.write(f"{name:14}{requests_made:10}{counted['failed']:8}{idp.count('token'):13}\n")
+        made, calls = counted["good"] + counted["failed"], sum(idp.count(step) for step in _STEPS)
+        sys.stdout.write(f"{name:14}{made:10}{counted['failed']:8}{calls:13}\n")
 
 
 if __name__ == "__main__":
