@@ -70,6 +70,7 @@ class Run:
         self.inside_storage = False  # rather than with the source
         self.token: Token | None = None  # from when the source gave it, so before it is stored
         self.adopted = False
+        self.has_unsaved = False  # a refresh token could not be stored yet: a look, soon, tries again
         self.outdates = False  # a look has found that another token is wanted
         self.mendable = False  # the refusal is of secrets given by reference, which may change
         self.mended = False  # a look has found that they have

@@ -317,8 +317,6 @@ class Engine:
                 landed = self._schedule.land(attempt, now)
             finally:
                 self._renewed.notify_all()
-            if self._source.has_unsaved:
-                self._schedule.look_soon(now)
             if self._background and not self._schedule.stopped:
                 self._tell_locked(self._schedule.next_change(now))
             outcome = attempt.outcome

@@ -214,10 +214,6 @@ class Schedule:
         is_free = self.attempts.look is None  # one that is stuck in the storage is enough
         return is_free and now >= self.state.poll_at and not self.state.is_idle(now)
 
-    def look_soon(self, now: float) -> None:
-        """Note that a refresh token waits to be stored, which a look does."""
-        self.state.poll_at = min(self.state.poll_at, now + _LOOK_AGAIN)
-
     def _look_for_secret(self, now: float) -> None:
         if self._is_mendable:
             self.state.poll_at = min(self.state.poll_at, now + _LOOK_FOR_SECRET)
@@ -250,6 +246,8 @@ class Schedule:
         run = attempt.run
         assert run is not None
         landed = run.token is not None and self._hold(run, run.token, now)
+        if run.has_unsaved:
+            self.state.poll_at = min(self.state.poll_at, now + _LOOK_AGAIN)
         if run.outdates:
             self.state.wanted = True
         if run.mended:

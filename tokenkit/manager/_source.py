@@ -34,7 +34,7 @@ class SharedSource:
     """A manager's provider, and the storage that it shares the token through, if any. Safe from any thread.
 
     The end of the interpreter waits for a :meth:`renew` that has sent a refresh token until its answer is stored, at
-    most 10 s: see :mod:`tokenkit._sources.exits`. Where :attr:`has_unsaved`, the engine looks again soon.
+    most 10 s: see :mod:`tokenkit._sources.exits`.
     """
 
     def __init__(
@@ -79,6 +79,8 @@ class SharedSource:
             run.cut_short = True
             if not run.background:
                 raise
+        finally:
+            run.has_unsaved = self._has_unsaved()
 
     def _renewed(self, run: Run) -> Renewed:
         if self._storage is None or run.request.skips_storage:
@@ -151,6 +153,7 @@ class SharedSource:
                 run.token = self._saved = stored
             result = "adopted" if run.token else "absent" if stored is None else "unchanged"
             run.report("cache_refresh", result, self._clock.monotonic() - began)
+        run.has_unsaved = self._has_unsaved()
         if run.token is None:
             run.outdates = self._credentials.has_new_certificate()
             run.mended = self._credentials.has_new_secret()
@@ -160,9 +163,8 @@ class SharedSource:
         """Whether what is found in the storage may be of another person, who has signed in elsewhere."""
         return self._provider.grant_key is not None
 
-    @property
-    def has_unsaved(self) -> bool:
-        """Whether a refresh token that came here could not be stored yet: the next :meth:`look`, soon, tries again."""
+    def _has_unsaved(self) -> bool:
+        """Whether a refresh token that came here could not be stored yet."""
         if self._storage is None:
             return False
         unsaved = ledger_of(self._storage).unsaved
@@ -172,7 +174,7 @@ class SharedSource:
         """Store what could not be stored before, and close the storage, unless others use it."""
         if self._storage is not None:
             try:
-                if self.has_unsaved:
+                if self._has_unsaved():
                     settle(self._storage, self._owner(), ledger_of(self._storage))
             finally:
                 if not keep_storage:
