@@ -22,6 +22,8 @@ copybutton_prompt_is_regexp = True
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"tokenkit {release}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 
 autoclass_content = "class"
 autodoc_member_order = "bysource"

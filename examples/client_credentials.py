@@ -1,4 +1,4 @@
-"""A program's own token: found by the issuer's metadata, renewed while it comes due, and revoked at the end."""
+"""A program's own token: found by the issuer's metadata, renewed, and revoked."""
 
 import time
 
@@ -9,11 +9,15 @@ from tokenkit.testing import LocalIdP
 
 
 def main():
-    with LocalIdP(lifetime=3) as idp:  # in your program: your identity provider, and nothing else changes
+    with LocalIdP(
+        lifetime=3
+    ) as idp:  # in your program: your identity provider, and nothing else changes
         fetcher = ClientCredentialsFetcher(
             issuer=idp.issuer,  # or token_url=..., where there are no metadata
             client_id="client",
-            client_secret=lambda: "secret",  # a function: from the environment, a file, a vault
+            client_secret=lambda: (
+                "secret"
+            ),  # a function: from the environment, a file, a vault
             scope=["orders:read", "stock:read"],
         )
         manager = TokenManager(fetcher)
@@ -25,7 +29,9 @@ def main():
                 statuses.append(session.get(idp.api("orders"), timeout=10).status_code)
                 time.sleep(0.1)
         token = manager.current
-        print(f"{len(statuses)} requests in 5 seconds, with tokens of 3 seconds: {sorted(set(statuses))}")
+        print(
+            f"{len(statuses)} requests in 5 s, tokens of 3 s: {sorted(set(statuses))}"
+        )
         print(f"token calls: {idp.count('token')}; scope: {token.scope}")
         print(f"the server says that the token is active: {idp.is_active(token)}")
         manager.close(revoke=True)

@@ -1,4 +1,4 @@
-"""A projected service account token: a JWT in a file that is swapped under us, as the kubelet does it."""
+"""A projected service account token: a JWT in a file that the kubelet swaps."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         volume = Path(directory)
         project(volume, "first")
-        # In a pod: FileTokenFetcher("/var/run/secrets/tokens/my-token"), which is looked at every minute.
+        # In a pod: FileTokenFetcher("/var/run/secrets/tokens/my-token").
         with TokenManager(FileTokenFetcher(volume / "token", reread=0.5)) as manager:
             print(f"at the start: {subject(manager.get_token())}")
             project(volume, "second")
@@ -25,14 +25,18 @@ def main():
             (volume / "token").unlink()
             time.sleep(1)
             left = manager.get_token().expires_in()
-            print(f"while the file is gone: {subject(manager.get_token())}, good for {left:.0f} more seconds")
+            name = subject(manager.get_token())
+            print(f"while the file is gone: {name}, good for {left:.0f} more seconds")
 
 
 def project(volume, name):
-    """Write a token into a directory of its own, and swap a link to it, in one atomic step."""
+    """Write a token into a directory of its own, and swap a link to it in one step."""
     claims = {"sub": name, "exp": int(time.time()) + 3600}
     parts = ({"alg": "none"}, claims, {})
-    token = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    token = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in parts
+    )
     (volume / name).mkdir()
     (volume / name / "token").write_text(token)
     (volume / "next").symlink_to(volume / name / "token")
@@ -41,7 +45,9 @@ def project(volume, name):
 
 def subject(token):
     claims = token.access_token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
+    return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))[
+        "sub"
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A script that calls an API with a token: fetched at the first request, used for all."""
+"""A script that calls an API: a token is fetched at the first request, used for all."""
 
 import requests
 
@@ -8,7 +8,9 @@ from tokenkit.testing import LocalIdP
 
 def main():
     with LocalIdP() as idp:  # in your program: your identity provider
-        fetcher = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
+        fetcher = ClientCredentialsFetcher(
+            token_url=idp.token_url, client_id="client", client_secret="secret"
+        )
         with TokenManager(fetcher) as manager, requests.Session() as session:
             session.auth = BearerAuth(manager)
             for path in ("orders", "customers", "stock"):

@@ -1,4 +1,4 @@
-"""Four processes share one token by files that only this user can read: they cost one fetch."""
+"""Four processes share one token, by files that only this user can read: one fetch."""
 
 import subprocess
 import sys
@@ -14,7 +14,9 @@ PROCESSES = 4
 
 
 def worker(token_url, api_url, directory):
-    fetcher = ClientCredentialsFetcher(token_url=token_url, client_id="client", client_secret="secret")
+    fetcher = ClientCredentialsFetcher(
+        token_url=token_url, client_id="client", client_secret="secret"
+    )
     with TokenManager(fetcher, FileTokenStorage(directory)) as manager:
         print(requests.get(api_url, auth=BearerAuth(manager), timeout=10).status_code)
 
@@ -22,8 +24,16 @@ def worker(token_url, api_url, directory):
 def main():
     with LocalIdP() as idp, tempfile.TemporaryDirectory() as directory:
         # In your program: FileTokenStorage(), which lies in the user's cache directory.
-        command = [sys.executable, __file__, idp.token_url, idp.api("orders"), directory]
-        workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
+        command = [
+            sys.executable,
+            __file__,
+            idp.token_url,
+            idp.api("orders"),
+            directory,
+        ]
+        workers = []
+        for _ in range(PROCESSES):
+            workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         print("statuses:", [worker.communicate()[0].strip() for worker in workers])
         print("token calls of 4 processes:", idp.count("token"))
 

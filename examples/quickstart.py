@@ -1,4 +1,4 @@
-"""See it work: a token in three steps for 16 threads, an outage, a revocation. ``tokenkit demo`` is the same."""
+"""See it work: a token in three steps for 16 threads; ``tokenkit demo`` is the same."""
 
 from tokenkit.testing.demo import main
 

@@ -1,4 +1,4 @@
-"""A refresh token from a person's sign-in, which the server rotates: kept in a file, a restart goes on from it."""
+"""A refresh token that the server rotates, kept in a file: restarts go on from it."""
 
 import tempfile
 from pathlib import Path
@@ -14,11 +14,14 @@ from tokenkit.testing import LocalIdP
 def run(idp, refresh_token, directory):
     """Be one run of a program: make one request, then come to an end."""
     fetcher = RefreshTokenFetcher(
-        token_url=idp.token_url, client_id="client", client_secret="secret", refresh_token=refresh_token
+        token_url=idp.token_url,
+        client_id="client",
+        client_secret="secret",
+        refresh_token=refresh_token,
     )
     with TokenManager(fetcher, FileTokenStorage(directory)) as manager:
         response = requests.get(idp.api("orders"), auth=BearerAuth(manager), timeout=10)
-        manager.force_refresh()  # spends the refresh token that came with the last answer
+        manager.force_refresh()  # spends the refresh token of the last answer
         return response.status_code
 
 
@@ -28,7 +31,7 @@ def main():
         for number in (1, 2, 3):
             print(f"run {number}: {run(idp, signed_in, Path(directory))}")
         spent = idp.count("token:refresh_token")
-        print(f"refresh tokens spent: {spent}, each once; reuse seen by the server: {idp.reuse_detected}")
+        print(f"refresh tokens spent: {spent}; reuse seen: {idp.reuse_detected}")
         idp.revoke_all()
         try:
             run(idp, signed_in, Path(directory))
@@ -37,9 +40,11 @@ def main():
 
 
 def sign_in(idp):
-    """Stand in for a browser: return the refresh token that a person's sign-in brought."""
+    """Stand in for a browser: return the refresh token of a person's sign-in."""
     form = {"grant_type": "password", "username": "alice", "password": "wonderland"}
-    return requests.post(idp.token_url, form, auth=("client", "secret"), timeout=10).json()["refresh_token"]
+    return requests.post(
+        idp.token_url, form, auth=("client", "secret"), timeout=10
+    ).json()["refresh_token"]
 
 
 if __name__ == "__main__":

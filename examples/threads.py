@@ -1,4 +1,4 @@
-"""Eight threads share one token: fetched once, renewed behind them, replaced once when it is revoked."""
+"""Eight threads share one token: fetched once, and replaced once when it is revoked."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,9 @@ def work(auth, url):
 
 def main():
     with LocalIdP(lifetime=10) as idp:
-        fetcher = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
+        fetcher = ClientCredentialsFetcher(
+            token_url=idp.token_url, client_id="client", client_secret="secret"
+        )
         with TokenManager(fetcher) as manager, ThreadPoolExecutor(THREADS) as pool:
             auth = BearerAuth(manager)
             jobs = [pool.submit(work, auth, idp.api("orders")) for _ in range(THREADS)]

@@ -1,38 +1,38 @@
-"""Device token, app token, user token: each step sends the tokens before it, and each is cached for its own time."""
+"""Device token, app token, user token: each step sends those before it."""
 
 import requests
 
-from tokenkit import (
-    BearerAuth,
-    BodyTokenFetcher,
-    HeaderTokenFetcher,
-    PipelineTokenProvider,
-    TokenFetchPipeline,
-    TokenManager,
-)
+from tokenkit import BearerAuth, TokenManager
+from tokenkit.fetchers import BodyTokenFetcher, HeaderTokenFetcher
+from tokenkit.pipeline import PipelineTokenProvider, TokenFetchPipeline
 from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing import LocalIdP
 
 
-class AppTokenFetcher(HeaderTokenFetcher):  # the answer has the app token in a header
-    def _build_request_headers(self, context):
-        return {**super()._build_request_headers(context), "X-Device-Token": context["device"].access_token}
-
-
 class UserTokenFetcher(BodyTokenFetcher):
     def _build_request_headers(self, context):
-        device, app = context["device"].access_token, context["app"].access_token
-        return {**super()._build_request_headers(context), "X-Device-Token": device, "X-App-Token": app}
+        headers = super()._build_request_headers(context)
+        headers["X-Device-Token"] = context["device"].access_token
+        headers["X-App-Token"] = context["app"].access_token
+        return headers
+
+
+def app_headers(context):
+    return {"X-Device-Token": context["device"].access_token}
 
 
 def steps(url):
     """Return the three fetchers for the service at *url*."""
     device = {"device_id": "till-7"}
     user = {"username": "alice", "password": "wonderland"}
+    as_json = {"content_type": "json", "token_field": "data.token"}
+    both = ["device", "app"]
     return [
-        BodyTokenFetcher("device", url, "/device", request_data=device, content_type="json", token_field="data.token"),
-        AppTokenFetcher("app", url, "/app", depends_on=["device"]),
-        UserTokenFetcher("user", url, "/user", request_data=user, depends_on=["device", "app"]),
+        BodyTokenFetcher("device", url, "/device", request_data=device, **as_json),
+        HeaderTokenFetcher(
+            "app", url, "/app", request_headers=app_headers, depends_on=["device"]
+        ),
+        UserTokenFetcher("user", url, "/user", request_data=user, depends_on=both),
     ]
 
 
@@ -45,8 +45,8 @@ def main():
 
             def show(what):
                 status = session.get(idp.api("orders"), timeout=10).status_code
-                calls = ", ".join(f"{name} {idp.count(name)}" for name in ("device", "app", "user"))
-                print(f"{what}: {status}; token calls so far: {calls}")
+                calls = [f"{one} {idp.count(one)}" for one in ("device", "app", "user")]
+                print(f"{what}: {status}; token calls so far: {', '.join(calls)}")
 
             show("first request")
             show("second request")

@@ -1,16 +1,21 @@
-"""A service that calls a backend on behalf of a user: the user's token is exchanged for one that the backend takes."""
+"""A service calls a backend for a user: the user's token buys one for the backend."""
 
 import requests
 
 from tokenkit import BearerAuth, PipelineTokenProvider, TokenFetchPipeline, TokenManager
-from tokenkit.fetchers import ClientCredentialsFetcher, PasswordFetcher, TokenExchangeFetcher
+from tokenkit.fetchers import (
+    ClientCredentialsFetcher,
+    PasswordFetcher,
+    TokenExchangeFetcher,
+)
 from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing import LocalIdP
 
 
 def steps(idp):
-    """Return three steps: the user's token, the service's own, and the one that both buy."""
-    client = {"token_url": idp.token_url, "client_id": "client", "client_secret": "secret"}
+    """Return the user's token, the service's own, and the one that both buy."""
+    client = {"token_url": idp.token_url, "client_id": "client"}
+    client["client_secret"] = "secret"
     return [
         PasswordFetcher(**client, name="user", username="alice", password="wonderland"),
         ClientCredentialsFetcher(**client, name="service"),
@@ -19,7 +24,7 @@ def steps(idp):
             name="backend",
             subject_token=lambda context: context["user"].access_token,
             actor_token=lambda context: context["service"].access_token,
-            cache_key="user and service",  # what the functions are, for all who share the storage
+            cache_key="user and service",  # what the functions mean, in any process
             audience="backend",
             depends_on=["user", "service"],
         ),
@@ -29,14 +34,15 @@ def steps(idp):
 def main():
     with LocalIdP() as idp:
         pipeline = TokenFetchPipeline(steps(idp), InMemoryTokenStorage())
-        provider = PipelineTokenProvider(pipeline, "backend", refresh_from_step="backend")
+        provider = PipelineTokenProvider(pipeline, "shop", "backend")
         with TokenManager(provider) as manager, requests.Session() as session:
             session.auth = BearerAuth(manager)
 
             def show(what):
                 status = session.get(idp.api("orders"), timeout=10).status_code
                 grants = ("password", "client_credentials", "token-exchange")
-                print(f"{what}: {status}; " + ", ".join(f"{one} {idp.count(f'token:{one}')}" for one in grants))
+                calls = [f"{one} {idp.count(f'token:{one}')}" for one in grants]
+                print(f"{what}: {status}; {', '.join(calls)}")
 
             show("first request")
             show("second request")

@@ -74,6 +74,21 @@ def test_a_page_includes_only_examples() -> None:
     assert [] == [path for path in included if examples not in path.parents or not path.is_file()]
 
 
+def test_code_fits_a_page() -> None:
+    """No line that the manual shows is longer than the 88 columns of a page, but for the README's two for a shell."""
+    shown = {
+        (page.name, line)
+        for page in PAGES
+        for text in [
+            *(block.code for block in pages.blocks(page) if (page.suffix, block.language) != (".md", "sh")),
+            *(path.read_text(encoding="utf-8") for path in pages.included(page)),
+        ]
+        for line in text.splitlines()
+        if len(line) > 88 and page.stem != "concurrency"  # whose drawings these are
+    }
+    assert set() == shown
+
+
 def code(page: Path, language: str) -> str:
     """Return all blocks of *page* in *language*, one after the other."""
     return "".join(block.code for block in pages.blocks(page) if block.language == language)

@@ -64,6 +64,12 @@ def test_an_example_of_a_docstring_runs(example: doctest.DocTest, capsys: pytest
     assert 0 == failures, capsys.readouterr().out
 
 
+def test_an_example_of_a_docstring_fits_a_page() -> None:
+    """It is at most 84 columns, and the prompt."""
+    lines = [line for test in shown() for one in test.examples for line in (one.source + one.want).splitlines()]
+    assert [] == [line for line in lines if len(line) > 84]
+
+
 def test_a_class_that_users_construct_has_an_example() -> None:
     """A reader of the reference sees how it is made and what it does."""
     missing = {one.__name__ for one in constructed() if ">>> " not in (one.__doc__ or "")}

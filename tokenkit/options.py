@@ -49,7 +49,9 @@ class FetchOptions:
         ConfigurationError: A value is of the wrong type or out of range.
 
     Example:
-        >>> now = FetchOptions(renew_required=True, renew_request_timeout=5)  # for manager.get_token(options=now)
+        >>> now = FetchOptions(
+        ...     renew_required=True, renew_request_timeout=5
+        ... )  # for manager.get_token(options=now)
         >>> now.renew_request_timeout
         5.0
     """

@@ -4,7 +4,12 @@ What they return is given wherever a fetcher takes a function. Unlike a function
 identity: two programs that name the same secret share its tokens, whatever their code looks like. Configuration files
 write the same as ``env:NAME``, ``file:PATH`` and ``keyring:SERVICE/USER``::
 
-    RefreshTokenFetcher(token_url=..., client_id="shop", client_auth="none", refresh_token=env("SHOP_REFRESH_TOKEN"))
+    RefreshTokenFetcher(
+        token_url=...,
+        client_id="shop",
+        client_auth="none",
+        refresh_token=env("SHOP_REFRESH_TOKEN"),
+    )
 """
 
 from __future__ import annotations

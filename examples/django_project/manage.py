@@ -1,4 +1,4 @@
-"""A Django project whose processes share one upstream token: ``python manage.py demo`` shows it."""
+"""A Django project whose processes share one token: ``python manage.py demo``."""
 
 import os
 import sys

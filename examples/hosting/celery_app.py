@@ -1,4 +1,4 @@
-"""Celery: celery -A celery_app worker. A soft time limit may interrupt a task anywhere, also while it gets a token."""
+"""Celery: celery -A celery_app worker. A soft time limit may interrupt it anywhere."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""FastAPI: uvicorn fastapi_app:app --workers 2. A plain ``def`` runs in the thread pool, where requests may block."""
+"""FastAPI: uvicorn fastapi_app:app --workers 2. A plain ``def`` has a thread."""
 
 from fastapi import FastAPI
 from orders import orders

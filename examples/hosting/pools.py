@@ -1,4 +1,4 @@
-"""Pools of processes: python pools.py fork|spawn|forkserver|joblib. Each worker makes one manager, by an import."""
+"""Pools of processes: python pools.py fork|spawn|forkserver|joblib."""
 
 import multiprocessing
 import sys
@@ -8,7 +8,7 @@ JOBS, WORKERS = 24, 3
 
 
 def work(_):
-    from orders import orders  # in the worker, at its first job: never pickled, and never made anew for each job
+    from orders import orders  # in the worker: never pickled, or made for each job
 
     return orders()["status"]
 
@@ -17,7 +17,8 @@ def main(kind):
     if kind == "joblib":
         from joblib import Parallel, delayed
 
-        statuses = Parallel(n_jobs=WORKERS)(delayed(work)(number) for number in range(JOBS))
+        jobs = (delayed(work)(number) for number in range(JOBS))
+        statuses = Parallel(n_jobs=WORKERS)(jobs)
     else:
         context = multiprocessing.get_context(kind)
         with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:

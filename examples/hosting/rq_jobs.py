@@ -1,4 +1,4 @@
-"""RQ: rq worker. Each job runs in a forked child that ends with it, so a storage is what keeps the token."""
+"""RQ: rq worker. A forked child runs each job and ends: the storage keeps the token."""
 
 from orders import orders
 

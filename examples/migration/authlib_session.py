@@ -1,4 +1,4 @@
-"""From Authlib: OAuth2Session becomes an auth, so that any session of requests can use it."""
+"""From Authlib: OAuth2Session becomes an auth, which any session can use."""
 
 import requests
 
@@ -6,7 +6,9 @@ import requests
 def before(token_url, api_url):
     from authlib.integrations.requests_client import OAuth2Session
 
-    session = OAuth2Session("client", "secret", token_endpoint=token_url, grant_type="client_credentials")
+    session = OAuth2Session(
+        "client", "secret", token_endpoint=token_url, grant_type="client_credentials"
+    )
     session.fetch_token()
     return session.get(api_url, timeout=10)
 
@@ -14,7 +16,9 @@ def before(token_url, api_url):
 def after(token_url, api_url):
     from tokenkit import BearerAuth, ClientCredentialsFetcher
 
-    fetcher = ClientCredentialsFetcher(token_url=token_url, client_id="client", client_secret="secret")
+    fetcher = ClientCredentialsFetcher(
+        token_url=token_url, client_id="client", client_secret="secret"
+    )
     with BearerAuth(fetcher) as auth, requests.Session() as session:
         session.auth = auth
         return session.get(api_url, timeout=10)

@@ -5,7 +5,9 @@ def before(account, api_url):
     from google.auth.transport.requests import AuthorizedSession
     from google.oauth2 import service_account
 
-    credentials = service_account.Credentials.from_service_account_info(account, scopes=["orders"])
+    credentials = service_account.Credentials.from_service_account_info(
+        account, scopes=["orders"]
+    )
     return AuthorizedSession(credentials).get(api_url, timeout=10)
 
 

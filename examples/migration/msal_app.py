@@ -1,4 +1,4 @@
-"""From msal: acquire_token_for_client() before each request becomes one auth for all of them."""
+"""From msal: acquire_token_for_client() before each request becomes one auth."""
 
 import requests
 

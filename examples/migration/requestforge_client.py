@@ -1,10 +1,17 @@
-"""From requestforge: the client and its builder become a session, the hook an auth, the provider a fetcher."""
+"""From requestforge: its client becomes a session, hook an auth, provider a fetcher."""
 
 
 def before(base_url, token_url):
-    from requestforge import ClientCredentialsTokenProvider, HttpClient, HttpClientConfigBuilder, TokenManager
+    from requestforge import (
+        ClientCredentialsTokenProvider,
+        HttpClient,
+        HttpClientConfigBuilder,
+        TokenManager,
+    )
 
-    provider = ClientCredentialsTokenProvider(token_url, "client", "secret", "orders", auth_method="body")
+    provider = ClientCredentialsTokenProvider(
+        token_url, "client", "secret", "orders", auth_method="body"
+    )
     config = (
         HttpClientConfigBuilder()
         .with_base_url(base_url)

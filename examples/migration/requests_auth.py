@@ -1,4 +1,4 @@
-"""From requests_auth: its token cache, one for the whole process, becomes a manager for each source."""
+"""From requests_auth: its one token cache becomes a manager for each source."""
 
 import requests
 
@@ -6,13 +6,17 @@ import requests
 def before(token_url, api_url):
     from requests_auth import OAuth2ClientCredentials
 
-    auth = OAuth2ClientCredentials(token_url, client_id="client", client_secret="secret", scope="orders")
+    auth = OAuth2ClientCredentials(
+        token_url, client_id="client", client_secret="secret", scope="orders"
+    )
     return requests.get(api_url, auth=auth, timeout=10)
 
 
 def after(token_url, api_url):
     from tokenkit import BearerAuth, ClientCredentialsFetcher
 
-    fetcher = ClientCredentialsFetcher(token_url=token_url, client_id="client", client_secret="secret", scope="orders")
+    fetcher = ClientCredentialsFetcher(
+        token_url=token_url, client_id="client", client_secret="secret", scope="orders"
+    )
     with BearerAuth(fetcher) as auth:
         return requests.get(api_url, auth=auth, timeout=10)

@@ -1,4 +1,4 @@
-"""From requests-oauthlib: the token is fetched for you, ahead of its expiry, and one auth serves all threads."""
+"""From requests-oauthlib: tokens are fetched for you, one auth serves all threads."""
 
 import requests
 
@@ -17,7 +17,9 @@ def before(token_url, api_url):
 def after(token_url, api_url):
     from tokenkit import BearerAuth, ClientCredentialsFetcher
 
-    fetcher = ClientCredentialsFetcher(token_url=token_url, client_id="client", client_secret="secret")
+    fetcher = ClientCredentialsFetcher(
+        token_url=token_url, client_id="client", client_secret="secret"
+    )
     with BearerAuth(fetcher) as auth, requests.Session() as session:
         session.auth = auth
         return session.get(api_url, timeout=10)

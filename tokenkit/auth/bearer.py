@@ -71,7 +71,9 @@ class BearerAuth(AuthBase):
         >>> from tokenkit import BearerAuth, Token
         >>> from tokenkit.fetchers import StaticTokenFetcher
         >>> auth = BearerAuth(StaticTokenFetcher(Token("abc")), header="X-Api-Key", scheme="")
-        >>> requests.Request("GET", "https://api.example.com/", auth=auth).prepare().headers["X-Api-Key"]
+        >>> requests.Request("GET", "https://api.example.com/", auth=auth).prepare().headers[
+        ...     "X-Api-Key"
+        ... ]
         'abc'
     """
 

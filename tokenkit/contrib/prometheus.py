@@ -52,7 +52,9 @@ class PrometheusListener(MetricsListener):
         >>> source = CallableTokenFetcher(lambda: Token("not-shown"), name="billing")
         >>> with TokenManager(source, listeners=[PrometheusListener(registry)]) as manager:
         ...     token = manager.get_token()
-        >>> registry.get_sample_value("tokenkit_token_lifetime_seconds", {"service_name": "billing"})
+        >>> registry.get_sample_value(
+        ...     "tokenkit_token_lifetime_seconds", {"service_name": "billing"}
+        ... )
         inf
     """
 

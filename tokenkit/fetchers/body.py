@@ -55,7 +55,9 @@ class BodyTokenFetcher(HttpTokenFetcher):
         default_lifetime: The lifetime where the answer tells none. None: for ever.
 
     Example:
-        >>> source = BodyTokenFetcher("device", "https://idp.example.com", "/device", token_field="data.token")
+        >>> source = BodyTokenFetcher(
+        ...     "device", "https://idp.example.com", "/device", token_field="data.token"
+        ... )
     """
 
     _: KW_ONLY

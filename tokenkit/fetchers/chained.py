@@ -33,7 +33,9 @@ class ChainedTokenFetcher(TokenFetcher):
 
     Example:
         >>> from tokenkit.fetchers import EnvTokenFetcher, StaticTokenFetcher
-        >>> source = ChainedTokenFetcher(EnvTokenFetcher("NO_SUCH_VARIABLE"), StaticTokenFetcher("a-token"))
+        >>> source = ChainedTokenFetcher(
+        ...     EnvTokenFetcher("NO_SUCH_VARIABLE"), StaticTokenFetcher("a-token")
+        ... )
         >>> source.fetch().access_token
         'a-token'
     """

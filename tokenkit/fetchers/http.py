@@ -72,8 +72,14 @@ class HttpTokenFetcher(TransportOptions, SecretKeeper, TokenFetcher):
     Example:
         >>> from tokenkit.testing import LocalIdP
         >>> with LocalIdP() as idp:
-        ...     form = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "secret"}
-        ...     HttpTokenFetcher("orders", idp.url, "token", request_data=form).fetch().token_type
+        ...     form = {
+        ...         "grant_type": "client_credentials",
+        ...         "client_id": "client",
+        ...         "client_secret": "secret",
+        ...     }
+        ...     HttpTokenFetcher(
+        ...         "orders", idp.url, "token", request_data=form
+        ...     ).fetch().token_type
         'Bearer'
     """
 
@@ -192,7 +198,9 @@ class HeaderTokenFetcher(HttpTokenFetcher):
         expires_at_field: Where in the body that instant is, if the body is JSON. None: nowhere.
 
     Example:
-        >>> source = HeaderTokenFetcher("app", "https://idp.example.com", "/app", token_header="X-App-Token")
+        >>> source = HeaderTokenFetcher(
+        ...     "app", "https://idp.example.com", "/app", token_header="X-App-Token"
+        ... )
     """
 
     _: KW_ONLY

@@ -169,7 +169,9 @@ class EnvTokenFetcher(TokenFetcher):
         ConfigurationError: An argument is wrong.
 
     Example:
-        >>> with_token = EnvTokenFetcher("BILLING_TOKEN", ttl=timedelta(minutes=10))  # read at each fetch
+        >>> with_token = EnvTokenFetcher(
+        ...     "BILLING_TOKEN", ttl=timedelta(minutes=10)
+        ... )  # read at each fetch
     """
 
     variable: str
@@ -228,7 +230,9 @@ class FileTokenFetcher(TokenFetcher):
         ConfigurationError: An argument is wrong.
 
     Example:
-        >>> mounted = FileTokenFetcher("/var/run/secrets/tokens/api", reread=10)  # looked at every 10 s
+        >>> mounted = FileTokenFetcher(
+        ...     "/var/run/secrets/tokens/api", reread=10
+        ... )  # looked at every 10 s
     """
 
     path: str | os.PathLike[str]

@@ -59,9 +59,11 @@ class TokenManager:
         >>> from tokenkit.fetchers import ClientCredentialsFetcher
         >>> from tokenkit.testing import LocalIdP
         >>> with LocalIdP() as idp:
-        ...     source = ClientCredentialsFetcher(token_url=idp.token_url, client_id="client", client_secret="secret")
+        ...     source = ClientCredentialsFetcher(
+        ...         token_url=idp.token_url, client_id="client", client_secret="secret"
+        ...     )
         ...     with TokenManager(source) as manager:
-        ...         manager.get_token() is manager.get_token()  # one fetch, and none again while it is fresh
+        ...         manager.get_token() is manager.get_token()  # one fetch
         True
     """
 

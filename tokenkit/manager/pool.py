@@ -55,7 +55,9 @@ class ManagerPool:
     Example:
         >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
         >>> def make(tenant):
-        ...     return TokenManager(CallableTokenFetcher(lambda: Token(f"for-{tenant}"), name=tenant))
+        ...     return TokenManager(
+        ...         CallableTokenFetcher(lambda: Token(f"for-{tenant}"), name=tenant)
+        ...     )
         >>> with ManagerPool(make, max_size=1000, idle_after=3600) as pool:
         ...     print(pool["acme"].access_token(), len(pool))
         for-acme 1

@@ -58,7 +58,9 @@ class TokenFetchPipeline:
         >>> from tokenkit.storage import InMemoryTokenStorage
         >>> device = CallableTokenFetcher(lambda: Token("for-the-device"), name="device")
         >>> user = CallableTokenFetcher(
-        ...     lambda done: Token("bought-with-" + done["device"].access_token), name="user", depends_on=["device"]
+        ...     lambda done: Token("bought-with-" + done["device"].access_token),
+        ...     name="user",
+        ...     depends_on=["device"],
         ... )
         >>> pipeline = TokenFetchPipeline([device, user], InMemoryTokenStorage())
         >>> pipeline.execute().access_token

@@ -47,7 +47,9 @@ class FakeClock(Clock):
         >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
         >>> clock = FakeClock()
         >>> minute = timedelta(seconds=60)
-        >>> source = CallableTokenFetcher(lambda asked: Token("a-token", expires_at=asked.now() + minute))
+        >>> source = CallableTokenFetcher(
+        ...     lambda asked: Token("a-token", expires_at=asked.now() + minute)
+        ... )
         >>> with TokenManager(source, clock=clock, background=False) as manager:
         ...     first = manager.get_token()
         ...     clock.advance(61)

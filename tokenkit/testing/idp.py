@@ -66,7 +66,11 @@ class LocalIdP(Settings, Addresses):
     Example:
         >>> import requests
         >>> with LocalIdP(lifetime=60) as idp:
-        ...     sent = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "secret"}
+        ...     sent = {
+        ...         "grant_type": "client_credentials",
+        ...         "client_id": "client",
+        ...         "client_secret": "secret",
+        ...     }
         ...     requests.post(idp.token_url, sent).json()["expires_in"]
         60
     """

@@ -11,10 +11,11 @@ USE_TZ = True
 
 CACHES = {
     "default": {
-        # For several hosts: "django.core.cache.backends.redis.RedisCache" and "redis://host:6379/0".
+        # For several hosts: "django.core.cache.backends.redis.RedisCache", and
+        # "redis://host:6379/0".
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        # A directory that nobody else can write to, and so never one in /tmp: Django unpickles what it finds there, and
-        # whoever can put a file there can run code as this user.
+        # A directory that nobody else can write to, and so never one in /tmp: Django
+        # unpickles what it finds there, and whoever writes there runs code as you.
         "LOCATION": os.environ.get("SHOP_CACHE", str(Path.home() / ".cache" / "shop")),
     }
 }

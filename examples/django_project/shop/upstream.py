@@ -1,4 +1,4 @@
-"""The one manager of this process; its token is shared with all processes through Django's cache."""
+"""The one manager of this process: Django's cache shares its token with all others."""
 
 import requests
 from django.conf import settings

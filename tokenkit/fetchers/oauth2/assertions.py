@@ -45,8 +45,10 @@ class JwtBearerFetcher(OAuth2Fetcher):
 
     Example:
         >>> source = JwtBearerFetcher(
-        ...     token_url="https://idp.example.com/token", client_id="billing",
-        ...     client_auth="none", assertion=lambda: "a.signed.jwt",
+        ...     token_url="https://idp.example.com/token",
+        ...     client_id="billing",
+        ...     client_auth="none",
+        ...     assertion=lambda: "a.signed.jwt",
         ... )
     """
 
@@ -125,8 +127,10 @@ class TokenExchangeFetcher(OAuth2Fetcher):
 
     Example:
         >>> source = TokenExchangeFetcher(
-        ...     token_url="https://idp.example.com/token", client_id="billing",
-        ...     client_auth="none", subject_token=lambda: "another-token",
+        ...     token_url="https://idp.example.com/token",
+        ...     client_id="billing",
+        ...     client_auth="none",
+        ...     subject_token=lambda: "another-token",
         ... )
     """
 

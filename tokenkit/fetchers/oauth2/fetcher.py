@@ -97,10 +97,13 @@ class OAuth2Fetcher(OAuth2Client, TokenFetcher):
         >>> from tokenkit.testing import LocalIdP
         >>> class KioskFetcher(OAuth2Fetcher):
         ...     grant = "client_credentials"
+        ...
         ...     def _grant_params(self, url, context):
         ...         return {"kiosk": "7"}
         >>> with LocalIdP() as idp:
-        ...     KioskFetcher(token_url=idp.token_url, client_id="client", client_secret="secret").fetch().token_type
+        ...     KioskFetcher(
+        ...         token_url=idp.token_url, client_id="client", client_secret="secret"
+        ...     ).fetch().token_type
         'Bearer'
     """
 

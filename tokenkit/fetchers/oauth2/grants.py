@@ -28,7 +28,8 @@ class ClientCredentialsFetcher(OAuth2Fetcher):
 
     Example:
         >>> source = ClientCredentialsFetcher(
-        ...     token_url="https://idp.example.com/token", client_id="billing",
+        ...     token_url="https://idp.example.com/token",
+        ...     client_id="billing",
         ...     client_secret=lambda: "secret",
         ... )
     """
@@ -52,8 +53,11 @@ class PasswordFetcher(OAuth2Fetcher):
 
     Example:
         >>> source = PasswordFetcher(
-        ...     token_url="https://idp.example.com/token", client_id="billing",
-        ...     client_auth="none", username="alice", password=lambda: "secret",
+        ...     token_url="https://idp.example.com/token",
+        ...     client_id="billing",
+        ...     client_auth="none",
+        ...     username="alice",
+        ...     password=lambda: "secret",
         ... )
     """
 

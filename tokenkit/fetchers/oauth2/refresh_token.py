@@ -35,8 +35,10 @@ class RefreshTokenFetcher(OAuth2Fetcher):
 
     Example:
         >>> source = RefreshTokenFetcher(
-        ...     token_url="https://idp.example.com/token", client_id="billing",
-        ...     client_auth="none", refresh_token=lambda: "the-first",
+        ...     token_url="https://idp.example.com/token",
+        ...     client_id="billing",
+        ...     client_auth="none",
+        ...     refresh_token=lambda: "the-first",
         ... )
     """
 

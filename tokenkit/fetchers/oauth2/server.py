@@ -175,7 +175,9 @@ class AuthorizationServer(OAuth2Client):
 
     >>> from tokenkit.testing import LocalIdP
     >>> with LocalIdP() as idp:
-    ...     server = AuthorizationServer(issuer=idp.issuer, client_id="client", client_secret="secret")
+    ...     server = AuthorizationServer(
+    ...         issuer=idp.issuer, client_id="client", client_secret="secret"
+    ...     )
     ...     server.introspect("unknown")
     {'active': False}
 

@@ -160,7 +160,9 @@ class SignedInFetcher(TokenFetcher):
         >>> from tokenkit.fetchers.oauth2 import DeviceSignIn
         >>> from tokenkit.storage import InMemoryTokenStorage
         >>> flow = DeviceSignIn(issuer="https://idp.example.com", client_id="shop-cli")
-        >>> manager = TokenManager(SignedInFetcher(flow), InMemoryTokenStorage(), background=False)
+        >>> manager = TokenManager(
+        ...     SignedInFetcher(flow), InMemoryTokenStorage(), background=False
+        ... )
         >>> try:
         ...     manager.get_token()
         ... except SignInRequiredError:

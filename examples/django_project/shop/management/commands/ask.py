@@ -13,4 +13,6 @@ class Command(BaseCommand):
     def handle(self, *args, numbers, **options):
         client = Client()
         for number in numbers:
-            self.stdout.write(f"order {number}: {client.get(f'/orders/{number}').json()['upstream']}")
+            self.stdout.write(
+                f"order {number}: {client.get(f'/orders/{number}').json()['upstream']}"
+            )

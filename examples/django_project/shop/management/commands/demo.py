@@ -1,4 +1,4 @@
-"""``manage.py demo``: four workers at once, and what that costs the identity provider."""
+"""``manage.py demo``: four workers at once, and what they cost."""
 
 import os
 import subprocess
@@ -13,13 +13,18 @@ WORKERS = 4
 
 
 class Command(BaseCommand):
-    help = "Run workers against an identity provider of this machine, and count its token calls."
+    help = "Run workers against a local identity provider, and count its token calls."
 
     def handle(self, *args, **options):
         with LocalIdP() as idp, tempfile.TemporaryDirectory() as cache:
             environment = {**os.environ, "SHOP_UPSTREAM": idp.url, "SHOP_CACHE": cache}
-            commands = [[sys.executable, sys.argv[0], "ask", str(n), str(n + 100)] for n in range(WORKERS)]
-            workers = [subprocess.Popen(command, env=environment) for command in commands]
+            commands = [
+                [sys.executable, sys.argv[0], "ask", str(n), str(n + 100)]
+                for n in range(WORKERS)
+            ]
+            workers = [
+                subprocess.Popen(command, env=environment) for command in commands
+            ]
             failed = sum(worker.wait(timeout=30) != 0 for worker in workers)
             self.stdout.write(f"workers         {WORKERS}, of which failed {failed}")
             self.stdout.write(f"requests        {idp.count('api')}")
