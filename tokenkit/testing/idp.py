@@ -66,12 +66,9 @@ class LocalIdP(Settings, Addresses):
     Example:
         >>> import requests
         >>> with LocalIdP(lifetime=60) as idp:
-        ...     sent = {
-        ...         "grant_type": "client_credentials",
-        ...         "client_id": "client",
-        ...         "client_secret": "secret",
-        ...     }
-        ...     requests.post(idp.token_url, sent).json()["expires_in"]
+        ...     sent = {"grant_type": "client_credentials", "client_id": "client"}
+        ...     secret = {"client_secret": "secret"}
+        ...     requests.post(idp.token_url, sent | secret).json()["expires_in"]
         60
     """
 
