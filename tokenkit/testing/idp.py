@@ -66,9 +66,8 @@ class LocalIdP(Settings, Addresses):
     Example:
         >>> import requests
         >>> with LocalIdP(lifetime=60) as idp:
-        ...     sent = {"grant_type": "client_credentials", "client_id": "client"}
-        ...     secret = {"client_secret": "secret"}
-        ...     requests.post(idp.token_url, sent | secret).json()["expires_in"]
+        ...     form, client = {"grant_type": "client_credentials"}, ("client", "secret")
+        ...     requests.post(idp.token_url, form, auth=client).json()["expires_in"]
         60
     """
 
