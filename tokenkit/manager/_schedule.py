@@ -173,6 +173,7 @@ class Schedule:
         if self._is_due(now):
             snapshot = self.state.snapshot
             most_urgent_first = math.inf if snapshot is None else snapshot.expired_at
+            # Until there is a place for it only a look can come up: to be asked before then would be for nothing.
             return self._next_look(now), (_SLOWLY if self._is_slow else _AHEAD, most_urgent_first)
         if self._should_look(now):
             return self.next_change(now), (_LOOK, now)
