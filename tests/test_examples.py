@@ -11,7 +11,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
 QUICKSTART = EXAMPLES[0].parent / "quickstart.py"
-SHOWN = ("one_script", "threads", "processes")  # by the tutorial, which has what they print
+SHOWN = ("one_script", "threads", "processes", "process_pool")  # by pages that have what they print
 OTHERS = [one for one in EXAMPLES if one != QUICKSTART and one.stem not in SHOWN]  # tests/cli/test_demo.py runs that
 
 
@@ -44,13 +44,13 @@ def test_an_example_runs_behind_a_proxy(name: str) -> None:
 
 
 OUTPUT = re.compile(r"^\.\. code-block:: text\n   :name: output-of-(\w+)\n\n((?:   .*\n|\n)+)", re.MULTILINE)
-TUTORIAL = QUICKSTART.parent.parent / "docs" / "tutorial.rst"
-OUTPUTS = {name: dedent(text).strip() for name, text in OUTPUT.findall(TUTORIAL.read_text(encoding="utf-8"))}
+PAGES = "".join(page.read_text("utf-8") for page in (QUICKSTART.parent.parent / "docs").rglob("*.rst"))
+OUTPUTS = {name: dedent(text).strip() for name, text in OUTPUT.findall(PAGES)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_the_tutorial_shows_what_an_example_prints(name: str) -> None:
+def test_a_page_shows_what_an_example_prints(name: str) -> None:
     """Word by word."""
     assert OUTPUTS[name] == run(QUICKSTART.with_name(f"{name}.py")).strip()
 

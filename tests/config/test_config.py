@@ -225,6 +225,21 @@ def test_a_table_that_is_not_there_is_named_with_the_nearest() -> None:
         from_config({"orders": CLIENT}, "ordres")
     with pytest.raises(ConfigurationError, match=r"\[orders\] must be a table"):
         from_config({"orders": CANARY}, "orders")
+    with pytest.raises(ConfigurationError, match="keys stand below a line such as"):
+        from_config(CLIENT, "orders")
+
+
+def test_a_word_that_resembles_nothing_is_told_without_a_guess() -> None:
+    """A guess that is far off leads astray."""
+    assert "nearest" not in refusal(**CLIENT, listeners=[])
+
+
+def test_what_is_given_twice_is_told(tmp_path: Path) -> None:
+    """The reason that TOML is none, where it shows no content."""
+    path = tmp_path / "c.toml"
+    path.write_text("[orders]\n[orders]\n")
+    with pytest.raises(ConfigurationError, match=r"stands there twice \(at line 2"):
+        from_config(path, "orders")
 
 
 FILES = [

@@ -263,3 +263,11 @@ def test_a_pause_that_would_outlive_the_context_is_not_made() -> None:
         with pytest.raises(AuthenticationError) as caught:
             user.fetch(FetchContext(timeout=1))
         assert (2, 1) == (caught.value.retry_after, idp.count("token"))
+
+
+def test_a_refusal_names_the_host() -> None:
+    """Whoever only sees the error of a request to an API knows that it was the token endpoint that refused."""
+    with LocalIdP() as idp:
+        wrong = ClientCredentialsFetcher(token_url=f"{idp.url}/nowhere", client_id="client", client_secret="secret")
+        with pytest.raises(AuthenticationError, match=f"at {urlsplit(idp.url).netloc} refused with status 404"):
+            wrong.fetch()

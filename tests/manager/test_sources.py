@@ -301,3 +301,12 @@ def test_a_broken_wait_for_time_is_no_deadlock(make_harness: Callable[..., Harne
     )
     (waiting,) = harness.ask(timeout=PATIENCE)
     assert "token-1" == waiting.result(PATIENCE).access_token
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [(lambda: "a", "wrap a function"), (CallableTokenFetcher, "make an object of it")]
+)
+def test_what_is_no_source_is_told_what_to_write(source: object, said: str) -> None:
+    """A function and a class are slips that have a remedy."""
+    with pytest.raises(ConfigurationError, match=said):
+        TokenManager(source)  # type: ignore[arg-type]

@@ -224,7 +224,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the one of *known* that *name* is most likely a slip or a short form for; None where it resembles none."""
     names = list(known)
     longer = [one for one in names if len(name) > 2 and one.startswith(name)]
-    near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.5 if len(name) < 6 else 0.7)
     return near[0] if near else None
 
 

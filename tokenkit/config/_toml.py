@@ -19,6 +19,7 @@ else:
 
 __all__ = ["table_named", "tables_in", "tables_of"]
 
+_TWICE = re.compile(r"Cannot (declare|overwrite|mutate)|Duplicate")
 _POSITION = re.compile(r"\(at [a-z0-9, ]+\)\Z")
 
 
@@ -56,7 +57,8 @@ def tables_in(text: str, place: str) -> Mapping[str, Any]:
         return tables
     except tomllib.TOMLDecodeError as error:  # its text may quote a secret, and it keeps the content
         found = _POSITION.search(str(error))
-        problem = f"is not TOML {found[0] if found else ''}".rstrip()
+        twice = ": a key or a table stands there twice" if _TWICE.match(str(error)) else ""
+        problem = f"is not TOML{twice} {found[0] if found else ''}".rstrip()
     except (ValueError, RecursionError):
         problem = "is not TOML: a number in it is too long, or something is nested too deep"
     raise ConfigurationError(f"{place} {problem}")
@@ -72,7 +74,11 @@ def table_named(tables: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any]
     if name not in tables:
         known = [one for one, table in tables.items() if isinstance(table, Mapping)]
         near = closest(name, known)
-        listed = f"; there are {', '.join(str(Location(one)) for one in known)}" if known else ", nor any other"
+        listed = (
+            f"; there are {', '.join(str(Location(one)) for one in known)}"
+            if known
+            else "; keys stand below a line such as [orders]"
+        )
         raise ConfigurationError(f"there is no table {place}{f'; the nearest is {Location(near)}' if near else listed}")
     table = tables[name]
     if not isinstance(table, Mapping):

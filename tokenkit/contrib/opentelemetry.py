@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import final
 
-from opentelemetry.metrics import MeterProvider, get_meter
-from opentelemetry.trace import Status, StatusCode, TracerProvider, get_tracer
-
 from tokenkit.clock import SystemClock
 from tokenkit.contrib._metrics import COUNTED, LIFETIME, TIMED, MetricsListener
 from tokenkit.events import TokenEvent
+
+try:
+    from opentelemetry.metrics import MeterProvider, get_meter
+    from opentelemetry.trace import Status, StatusCode, TracerProvider, get_tracer
+except ModuleNotFoundError as error:
+    wanted = f"OpenTelemetryListener needs the module {error.name}: pip install 'requests-tokenkit[opentelemetry]'"
+    raise ImportError(wanted, name=error.name) from error
 
 __all__ = ["OpenTelemetryListener"]
 

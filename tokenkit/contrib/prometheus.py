@@ -6,12 +6,16 @@ import math
 from typing import final
 from weakref import WeakKeyDictionary
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.registry import Collector
-
 from tokenkit.contrib._metrics import COUNTED, LIFETIME, TIMED, MetricsListener
 from tokenkit.errors import ConfigurationError
 from tokenkit.events import TokenEvent
+
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    wanted = f"PrometheusListener needs the module {error.name}: pip install 'requests-tokenkit[prometheus]'"
+    raise ImportError(wanted, name=error.name) from error
 
 __all__ = ["PrometheusListener"]
 

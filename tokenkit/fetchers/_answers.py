@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import requests
 
+from tokenkit._net.urls import host_of
 from tokenkit._secrecy.scrubber import Scrubber
 from tokenkit._token_answers import positive_seconds, readable_instant
 from tokenkit.clock import SystemClock
@@ -168,7 +169,7 @@ def _refusal(
     status = response.status_code
     error = scrubber.clean(answer.get("error"), 64)
     description = scrubber.clean(answer.get("error_description"))
-    message = f"the endpoint refused with status {status}"
+    message = f"the endpoint at {host_of(response.url)} refused with status {status}"
     message += "".join(f"{before}{text}" for before, text in ((" ", error), (": ", description)) if text)
     return TokenEndpointError(
         message + _hint(status),

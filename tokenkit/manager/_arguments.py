@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from tokenkit._checks import seconds
 from tokenkit.clock import Clock
-from tokenkit.contracts import TokenProvider, TokenStorage
+from tokenkit.contracts import TokenFetcher, TokenProvider, TokenStorage
 from tokenkit.errors import ConfigurationError
 from tokenkit.options import FetchOptions
 from tokenkit.policy import RefreshPolicy
@@ -24,7 +24,13 @@ def check_parts(provider: object, storage: object, policy: object, clock: object
         ConfigurationError: A part is of the wrong type, the provider has no name, or an attempt may outlive the lock.
     """
     if not isinstance(provider, TokenProvider):
-        raise ConfigurationError(f"source must be a TokenProvider or a TokenFetcher, not {type(provider).__name__}")
+        given = f"the class {provider.__name__}" if isinstance(provider, type) else type(provider).__name__
+        instead = ""
+        if isinstance(provider, type) and issubclass(provider, (TokenProvider, TokenFetcher)):
+            instead = "; make an object of it"
+        elif callable(provider):
+            instead = "; wrap a function in CallableTokenFetcher"
+        raise ConfigurationError(f"source must be a TokenProvider or a TokenFetcher, not {given}{instead}")
     name = getattr(provider, "service_name", None)
     if not isinstance(name, str) or not name:
         raise ConfigurationError("a provider must have a service_name")
