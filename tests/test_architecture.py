@@ -231,7 +231,7 @@ SLEEPS = {
     "hosting/test_hosting.py": (1, "another program's restart"),
     "manager/test_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),
     "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
-    "processes/herd.py": (1, "a client at work"),
+    "processes/herd.py": (2, "a client at work, and until all begin at the same instant"),
     "processes/test_hosts.py": (4, "another program's start, a user who reads, idle time of the host"),
     "servers/renewing.py": (2, "clients at work, and a person who signs in"),
     "servers/sharing.py": (1, "a client at work"),

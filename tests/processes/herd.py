@@ -60,8 +60,9 @@ def leave_an_expired_token(order: dict, storage: TokenStorage, run: int) -> None
 def child(order: dict, run: int, start_at: float) -> list[str]:
     ask = make_asker(order, make_storage(order["storage"], order["where"], run), run)
     seen: list[str] = []
+    time.sleep(max(0.0, start_at - 0.01 - time.monotonic()))
     while time.monotonic() < start_at:
-        pass  # all at the same instant, closer than a sleep would bring them
+        pass  # all at the same instant, closer than a sleep alone would bring them
     give_up_at = start_at + 60
     while len(seen) < order["tokens"] and time.monotonic() < give_up_at:
         fingerprint = ask().fingerprint

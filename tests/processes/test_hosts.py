@@ -110,7 +110,7 @@ def end_group(host: subprocess.Popen[bytes]) -> None:
     """Ask *host* to end, and kill its group if it does not: the workers too."""
     host.terminate()
     try:
-        host.wait(1)
+        host.wait(0.3)
     except subprocess.TimeoutExpired:
         pass
     try:
