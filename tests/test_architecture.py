@@ -10,7 +10,7 @@ from support.package_source import ROOT, Module, modules
 # Bottom first. Floors 1 and 2 are what everybody stands on; floor 3 are the edges, which know none of each other.
 FLOORS = [
     {"errors", "tokens", "clock", "policy", "options", "events", "contracts"}
-    | {"_checks", "_faces", "_per_process", "_guard", "_token_answers"},
+    | {"_checks", "_dataclasses", "_faces", "_per_process", "_guard", "_token_answers"},
     {"_net", "_secrecy", "secrets", "_refresh_thread"},
     {"fetchers", "storage"},
     {"_sources"},
@@ -259,7 +259,7 @@ def test_no_test_sleeps_until_a_thread_is_there() -> None:
 
 def test_the_folder_shows_the_rooms_and_nothing_else() -> None:
     """What is neither a room nor the package's own face is out of place."""
-    own = {"__init__.py", "__init__.pyi", "__main__.py", "py.typed", "__pycache__"}
+    own = {"__init__.py", "__init__.pyi", "_dataclasses.pyi", "__main__.py", "py.typed", "__pycache__"}
     rooms = set().union(*FLOORS)
     strays = {path.name for path in ROOT.iterdir()} - own - rooms - {f"{room}.py" for room in rooms}
     assert set() == strays

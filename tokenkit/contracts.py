@@ -6,11 +6,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, Protocol, final, runtime_checkable
 
+from tokenkit._dataclasses import dataclass, field
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.tokens import Token
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit.errors import AuthenticationError, ConfigurationError, TokenEndpointError
 
 __all__ = ["Announcer", "FailureFacts", "TokenEvent", "TokenListener", "facts_of"]

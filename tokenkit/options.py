@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar, final
 
 from tokenkit._checks import is_count, is_seconds, seconds
+from tokenkit._dataclasses import dataclass
 from tokenkit.errors import ConfigurationError
 
 __all__ = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, final
 
 from tokenkit._checks import is_count, seconds
+from tokenkit._dataclasses import dataclass, replace
 from tokenkit._token_answers import positive_seconds
 from tokenkit.errors import AuthenticationError, ConfigurationError
 from tokenkit.tokens import Token
@@ -87,11 +87,9 @@ class RefreshPolicy:
     idle_after: float | timedelta | None = None
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if value is None and one.name in _OPTIONAL:
-                continue
-            object.__setattr__(self, one.name, _checked(one.name, value))
+        for name, value in vars(self).copy().items():
+            if value is not None or name not in _OPTIONAL:
+                object.__setattr__(self, name, _checked(name, value))
         if self.seconds("max_retry_timeout") < self.seconds("initial_retry_timeout"):
             raise ConfigurationError("max_retry_timeout must not be less than initial_retry_timeout")
         if self.jitter >= self.lifetime_safe_fraction:

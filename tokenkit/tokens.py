@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType, NoneType
 from typing import Any, final
 
 from tokenkit._checks import is_http_token, is_visible_ascii
+from tokenkit._dataclasses import dataclass, field, replace
 from tokenkit._token_answers import token_fields
 from tokenkit.errors import MalformedResponseError
 

@@ -10,10 +10,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.files import read_secret
 from tokenkit.contracts import FetchContext, takes_context
 from tokenkit.errors import AuthenticationError, ConfigurationError, SourceUnavailableError

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, final
 
+from tokenkit._dataclasses import replace
 from tokenkit._secrecy.identity import digest_of
 from tokenkit._secrecy.identity import grant_key as first_key
 from tokenkit._sources.ledger import Ledger, ledger_of

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple, final
 
+from tokenkit._dataclasses import replace
 from tokenkit._sources.exits import Spending
 from tokenkit._sources.grants import SharedGrant, is_ended, settle
 from tokenkit._sources.judging import is_newer, is_refused, newest

@@ -9,7 +9,6 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from tokenkit._dataclasses import dataclass, replace
 from tokenkit._net.urls import is_metadata_host
 from tokenkit.errors import AuthenticationError, MalformedResponseError, SourceUnavailableError, TransportError
 

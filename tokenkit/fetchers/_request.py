@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, final
 
+from tokenkit._dataclasses import dataclass, field
 from tokenkit.errors import ConfigurationError
 
 __all__ = ["TokenRequest"]

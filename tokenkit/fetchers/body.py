@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import requests
 
 from tokenkit._checks import check_fields, check_texts
+from tokenkit._dataclasses import KW_ONLY, dataclass, replace
 from tokenkit._secrecy.references import given
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError, MalformedResponseError, TokenEndpointError

@@ -9,11 +9,11 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 
 from tokenkit._checks import check_step, seconds
+from tokenkit._dataclasses import KW_ONLY, dataclass
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper

@@ -8,13 +8,13 @@ are :mod:`tokenkit.fetchers.oauth2`'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import requests
 
 from tokenkit._checks import check_fields, check_step, check_texts
+from tokenkit._dataclasses import KW_ONLY, dataclass
 from tokenkit._net.urls import checked_url, host_of
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.pickling import SecretKeeper

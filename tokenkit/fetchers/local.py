@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, final
 
 from tokenkit._checks import check_step, seconds
+from tokenkit._dataclasses import KW_ONLY, dataclass, replace
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.files import at_home, read_secret
 from tokenkit._secrecy.identity import cache_key, own_mark

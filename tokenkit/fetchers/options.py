@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import requests
 from urllib3.util import Retry
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.identity import certificate_at
 from tokenkit._secrecy.references import digest_behind
 from tokenkit.fetchers._transport import Timeout, Transport

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
 from typing import final
 
 from tokenkit._checks import check_step
+from tokenkit._dataclasses import KW_ONLY, dataclass
 from tokenkit._secrecy.references import given
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
 from tokenkit.errors import AuthenticationError, ConfigurationError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
+from tokenkit._dataclasses import dataclass, replace
 from tokenkit.contracts import Challenge
 from tokenkit.errors import AuthenticationError, RenewalError
 from tokenkit.events import FailureFacts

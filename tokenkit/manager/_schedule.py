@@ -6,9 +6,9 @@ Decisions alone: no lock, no thread and no source. All of it is guarded by the l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._refresh_thread import AT_ONCE
 from tokenkit.clock import Clock
 from tokenkit.errors import (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit.events import FailureFacts
 
 __all__ = ["ManagerStatus"]

@@ -10,10 +10,10 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.causes import as_token_error
 from tokenkit._sources.calling import as_token
 from tokenkit._sources.judging import lock_patience

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 from typing import final
 
 from tokenkit._checks import seconds
+from tokenkit._dataclasses import replace
 from tokenkit._secrecy.references import given
 from tokenkit._sources.grants import settle, take_out
 from tokenkit._sources.ledger import ledger_of

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import Any, final
 from urllib.parse import quote_plus
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.references import from_context
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError

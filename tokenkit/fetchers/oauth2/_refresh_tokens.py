@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime
 
+from tokenkit._dataclasses import replace
 from tokenkit._token_answers import positive_seconds
 from tokenkit.errors import SignInRequiredError, TokenEndpointError
 from tokenkit.tokens import Token

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.references import SecretReference, from_context
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import ConfigurationError

@@ -7,12 +7,12 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 from urllib.parse import urlencode
 
 from tokenkit._checks import check_fields
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.references import from_context
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._net.urls import checked_url
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext

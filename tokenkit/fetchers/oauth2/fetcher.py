@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, overload
 
 import requests
 
 from tokenkit._checks import check_fields, check_step, check_texts, check_words
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import cache_key, fingerprint_of, own_mark
 from tokenkit._secrecy.references import from_context, given

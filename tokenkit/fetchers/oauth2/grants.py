@@ -7,9 +7,9 @@ is :class:`~tokenkit.fetchers.oauth2.fetcher.OAuth2Fetcher`'s.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.references import given
 from tokenkit.contracts import FetchContext
 from tokenkit.errors import TokenEndpointError

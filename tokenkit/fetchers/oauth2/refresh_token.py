@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import grant_key
 from tokenkit._secrecy.references import from_context, given

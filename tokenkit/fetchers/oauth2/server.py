@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from tokenkit._checks import check_fields
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.pickling import SecretKeeper
 from tokenkit.contracts import FetchContext

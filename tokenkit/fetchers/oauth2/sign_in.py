@@ -9,11 +9,11 @@ import sys
 import webbrowser
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, final
 
 from tokenkit._checks import seconds
+from tokenkit._dataclasses import dataclass
 from tokenkit._secrecy.identity import signed_in_key
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import FetchContext, TokenFetcher

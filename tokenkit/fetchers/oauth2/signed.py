@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, final
 
 from tokenkit._checks import check_fields, check_step, seconds
+from tokenkit._dataclasses import KW_ONLY, dataclass
 from tokenkit._secrecy.causes import without_frames
 from tokenkit._secrecy.identity import cache_key, own_mark
 from tokenkit._secrecy.pickling import SecretKeeper
