@@ -16,7 +16,7 @@ text { font-family: system-ui, sans-serif; font-size: 14px; fill: #1b2a3a; }
 .who { fill: #ffffff; stroke: #44617b; } .life { stroke: #9fb2c4; stroke-dasharray: 3 4; }
 .say { stroke: #44617b; } .head { fill: #44617b; }
 .fresh { fill: #cfe8d5; } .due { fill: #f6e3b4; } .expired { fill: #f3c9c4; }
-.wait { fill: #dfe7ee; }
+.wait { fill: #dfe7ee; } .way { fill: none; stroke: #44617b; }
 """
 Step = tuple[int, int, str]
 """From whom, to whom (the same: a note), and what is said."""
@@ -57,14 +57,16 @@ def head(x: float, y: float, direction: int) -> str:
 def sequence(title: str, people: Sequence[str], steps: Sequence[Step]) -> str:
     """Draw who says what to whom, from top to bottom."""
     columns = [WIDTH * (2 * number + 1) / (2 * len(people)) for number in range(len(people))]
+    narrow = len(people) > 4
+    half, note = (60, 62) if narrow else (66, 92)
     body, y = [], 78
     for x, name in zip(columns, people, strict=True):
-        body += [box(x - 66, 12, 132, 30, "who"), text(x, 32, name, "middle")]
+        body += [box(x - half, 12, 2 * half, 30, "who"), text(x, 32, name, "middle")]
     said = []
     for sender, receiver, words in steps:
         here, there = columns[sender], columns[receiver]
         if sender == receiver:
-            said += [box(here - 92, y - 17, 184, 24, "wait"), text(here, y, words, "small middle")]
+            said += [box(here - note, y - 17, 2 * note, 24, "wait"), text(here, y, words, "small middle")]
         else:
             direction = 1 if there > here else -1
             said += [line(here, y, there, y, "say"), head(there, y, direction)]
@@ -150,7 +152,85 @@ def rejection() -> str:
     )
 
 
-PICTURES = {"token_life.svg": token_life, "sharing.svg": sharing, "rejection.svg": rejection}
+def way(*points: tuple[float, float]) -> str:
+    """Draw a bent line; its end has a head of its own."""
+    return '<path d="M' + " L".join(f"{x:g},{y:g}" for x, y in points) + '" class="way"/>'
+
+
+def states() -> str:
+    """Draw the states of a manager's token, and what leads from one to the next."""
+    top, tall, width = 96, 50, 104
+    middle, bottom = top + tall / 2, top + tall
+    lefts = {"absent": 12, "fresh": 186, "due": 360, "expired": 524}
+    kinds = {"absent": "wait", "fresh": "fresh", "due": "due", "expired": "expired"}
+    gives = {"absent": "callers wait", "fresh": "given at once", "due": "given at once", "expired": "callers wait"}
+    at = {name: left + width / 2 for name, left in lefts.items()}
+    parts = []
+    for name, left in lefts.items():
+        parts += [box(left, top, width, tall, kinds[name]), text(at[name], top + 21, name, "middle")]
+        parts += [text(at[name], top + 39, gives[name], "small middle")]
+    names = list(lefts)
+    said = [("attempt", "lands"), ("0.7 to 0.8", "of its life"), ("10 s are", "left")]
+    for before, after, (over, under) in zip(names, names[1:], said, strict=False):
+        left, right = lefts[before] + width, lefts[after]
+        parts += [line(left, middle, right, middle, "say"), head(right, middle, 1)]
+        parts += [text((left + right) / 2, middle - 8, over, "small middle")]
+        parts += [text((left + right) / 2, middle + 18, under, "small middle")]
+    for name in names[1:]:
+        parts += [way((at[name], top), (at[name], 46), (at["absent"], 46), (at["absent"], top - 6))]
+    parts += [
+        head_down(at["absent"], top),
+        text(330, 36, "a resource rejected it, or it was invalidated", "small middle"),
+    ]
+    for name, depth, into, words in (
+        ("due", 44, 20, "the next attempt lands:"),
+        ("expired", 98, -20, "the next attempt lands:"),
+    ):
+        end = at["fresh"] + into
+        parts += [way((at[name], bottom), (at[name], bottom + depth), (end, bottom + depth), (end, bottom + 6))]
+        parts += [head_up(end, bottom), text((end + at[name]) / 2, bottom + depth - 8, words, "small middle")]
+        who = "nobody has waited" if name == "due" else "who waits gets the new token"
+        parts += [text((end + at[name]) / 2, bottom + depth + 16, who, "small middle")]
+    return page(bottom + 128, "The states of a manager", parts)
+
+
+def head_up(x: float, y: float) -> str:
+    return f'<path d="M{x:g},{y:g} L{x - 4:g},{y + 8:g} L{x + 4:g},{y + 8:g} Z" class="head"/>'
+
+
+def renewal() -> str:
+    return sequence(
+        "One renewal",
+        ["caller", "manager", "refresh thread", "worker", "source"],
+        [
+            (2, 1, "what is to be done?"),
+            (1, 2, "due: an attempt"),
+            (2, 3, "run it"),
+            (3, 4, "fetch_token()"),
+            (0, 1, "get_token()"),
+            (1, 0, "due, but good: that"),
+            (1, 1, "the token expires"),
+            (0, 1, "get_token()"),
+            (0, 0, "naps on a mailbox"),
+            (4, 3, "the next token"),
+            (3, 3, "stores it"),
+            (3, 1, "lands it"),
+            (1, 0, "fills the mailbox"),
+            (0, 1, "looks again"),
+            (1, 0, "the next token"),
+            (1, 2, "ask in 45 min"),
+            (3, 3, "waits for 10 s"),
+        ],
+    )
+
+
+PICTURES = {
+    "token_life.svg": token_life,
+    "sharing.svg": sharing,
+    "rejection.svg": rejection,
+    "states.svg": states,
+    "renewal.svg": renewal,
+}
 
 
 if __name__ == "__main__":
