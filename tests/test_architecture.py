@@ -229,6 +229,7 @@ SLEEPS = {
     "cli/test_sidecar.py": (2, "another program's start"),
     "fetchers/oauth2/test_grants.py": (2, "a server that takes its time"),
     "hosting/test_hosting.py": (1, "another program's restart"),
+    "manager/proof/many.py": (5, "how long a fetch takes, and while managers are left to themselves"),
     "manager/test_stateful.py": (1, "a thread may be blocked anywhere; looks again and again, and for rest alone"),
     "processes/app.py": (1, "for a fork between two instants of the interpreter's own lock"),
     "processes/herd.py": (2, "a client at work, and until all begin at the same instant"),
