@@ -20,6 +20,9 @@ if os.environ.get("READTHEDOCS"):  # elsewhere the manual is built without a net
 copybutton_prompt_text = r">>> |\.\.\. |\$ "  # what is shown and not to be typed
 copybutton_prompt_is_regexp = True
 exclude_patterns = ["_build"]
+# sphinx-build -b linkcheck: the project's own pages are there only once it is published.
+linkcheck_ignore = [r"https://(requests-tokenkit\.readthedocs\.io|github\.com/requests-tokenkit)/"]
+linkcheck_timeout = 10
 html_theme = "furo"
 html_title = f"tokenkit {release}"
 html_static_path = ["_static"]

@@ -40,4 +40,4 @@ __all__, __getattr__, __dir__ = lazily(
 logger: logging.Logger = logging.getLogger("tokenkit")
 logger.addHandler(logging.NullHandler())  # a program that sets up no logging hears nothing, as of requests
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
