@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -110,12 +111,48 @@ def test_keep_survives_an_outage_and_says_so_once(config: Path, tmp_path: Path, 
     assert 1 == said.count("fresh again"), said
 
 
-def test_a_full_disk_leaves_the_file_as_it_was(config: Path, tmp_path: Path, capsys: Any) -> None:
-    """What cannot be written is one line, and no half of a token."""
-    directory = tmp_path / "missing"
-    options = ["--write", str(directory / "token"), "--once"]
-    assert 1 == main(["keep", "orders", "--config", str(config), *options])
-    assert "tokenkit: No such file or directory\n" == capsys.readouterr().err
+def test_a_file_that_cannot_be_written_is_named(config: Path, tmp_path: Path, capsys: Any) -> None:
+    """In one line."""
+    path = tmp_path / "missing" / "token"
+    assert 1 == main(["keep", "orders", "--config", str(config), "--write", str(path), "--once"])
+    assert f"tokenkit: No such file or directory: {path}\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--owner", "root:nobody-has-this"], ["--health", "no/such/file"]])
+def test_an_owner_or_a_place_that_is_not_there(config: Path, tmp_path: Path, options: list[str], capsys: Any) -> None:
+    """It is the command line that is wrong, and the line says where."""
+    once = ["--once"] if options[0] == "--owner" else []
+    path = tmp_path / "token"
+    assert 2 == main(["keep", "orders", "--config", str(config), "--write", str(path), *options, *once])
+    assert capsys.readouterr().err.startswith(f"tokenkit: {' '.join(options)}: ")
+    assert not path.exists()
+
+
+def test_a_mode_that_is_none(config: Path, capsys: Any) -> None:
+    """It says what one looks like."""
+    with pytest.raises(SystemExit):
+        main(["keep", "--config", str(config), "--mode", "9"])
+    assert "--mode: must be octal, such as 640" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no limit of another process can be changed here")
+def test_keep_survives_a_full_disk(config: Path, tmp_path: Path, local_idp: LocalIdP) -> None:
+    """Neither the storage nor the file can be written: the file stays as it was, and follows when there is room."""
+    path = tmp_path / "token"
+    path.write_text("as it was")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    command = [*TOKENKIT, "keep", "orders", "--config", str(config), "--write", str(path)]
+    script = f"import os, resource; resource.setrlimit(1, (0, {limit[1]})); os.execv({command[0]!r}, {command!r})"
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "not fresh" in line)
+        assert f"not fresh: File too large: {path} [not-fresh]" in said
+        assert "as it was" == path.read_text()
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limit)
+        next(line for line in process.stderr if "fresh again" in line)
+        assert local_idp.is_active(path.read_text().strip())
+        process.terminate()
+        assert 0 == process.wait(PATIENCE)
 
 
 CHILD = """

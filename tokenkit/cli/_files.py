@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import final
 
 from tokenkit.cli._formats import formatted
+from tokenkit.errors import ConfigurationError
 from tokenkit.tokens import Token
 
-__all__ = ["TokenFile"]
+__all__ = ["TokenFile", "reason"]
+
+
+def reason(error: OSError) -> str:
+    """Return what went wrong, and with which file."""
+    said = error.strerror or type(error).__name__
+    return said if error.filename is None else f"{said}: {error.filename}"
 
 
 @final
@@ -36,8 +43,20 @@ class TokenFile:
         """Put *token* in the place of what the file holds; a reader sees the one or the other.
 
         Raises:
+            ConfigurationError: There is no such owner.
             OSError: It cannot be written; the file is as it was.
         """
+        try:
+            self._replace(token)
+        except LookupError:
+            problem: ConfigurationError | OSError = ConfigurationError(f"--owner {self.owner}: no such user or group")
+        except OSError as error:
+            problem = OSError(error.errno, error.strerror or type(error).__name__, str(self.path))
+        else:
+            return
+        raise problem
+
+    def _replace(self, token: Token) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
             with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # a descriptor, not a path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Health:
         """Give what tells at *place*: the path of a file, or the number of a port; None: nowhere.
 
         Raises:
-            ConfigurationError: The port cannot be listened on.
+            ConfigurationError: The port cannot be listened on, or the file's directory is not there.
         """
         if place is None:
             yield Health()
@@ -34,6 +34,8 @@ class Health:
             with _listening(int(place)) as health:
                 yield health
         else:
+            if not Path(place).parent.is_dir():
+                raise ConfigurationError(f"--health {place}: there is no such directory")
             file = _File(Path(place))
             try:
                 yield file
@@ -49,7 +51,8 @@ class _File(Health):
 
     def tell(self, good_until: str | None) -> None:
         if good_until is None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # where it cannot be taken away, it could not be put there
+                self._path.unlink(missing_ok=True)
         else:
             self._path.write_text(f"{good_until}\n", encoding="utf-8")
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from tokenkit.cli._files import TokenFile
+from tokenkit.cli._files import TokenFile, reason
 from tokenkit.cli._formats import instant
 from tokenkit.cli._health import Health
 from tokenkit.cli._managers import opened
@@ -28,7 +28,8 @@ __all__ = ["execute", "keep"]
 
 logger: logging.Logger = logging.getLogger("tokenkit.cli")
 
-_LONGEST_NAP = 5.0  # seconds: how late a lost storage or a full disk is tried again, and an ended child is seen
+_LONGEST_NAP = 5.0  # seconds
+_NAP_IN_TROUBLE = 1.0  # seconds: how late a lost storage or a full disk is tried again
 _clock = SystemClock()
 
 
@@ -89,12 +90,12 @@ def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake:
             was_well = True
         except (TokenKitError, OSError) as error:
             if was_well:  # the manager logs its own trouble; a full disk is nobody else's to tell
-                said = str(error) if isinstance(error, TokenKitError) else error.strerror or type(error).__name__
+                said = str(error) if isinstance(error, TokenKitError) else reason(error)
                 logger.warning("not fresh: %s [not-fresh]", said)
             was_well = False
             health.tell(None)
         if wake.signalled is None:
-            _clock.nap(wake.mailbox, _LONGEST_NAP)
+            _clock.nap(wake.mailbox, _LONGEST_NAP if was_well else _NAP_IN_TROUBLE)
 
 
 def execute(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from typing import Any, final
 
 from tokenkit.cli._completion import script
+from tokenkit.cli._files import reason
 from tokenkit.cli._formats import FORMATS
 from tokenkit.cli._grants import forget, login, logout
 from tokenkit.cli._sidecar import execute, keep
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _status(error)
     except OSError as error:  # such as a full disk; closing standard output again would complain too
         sys.stdout = None
-        sys.stderr.write(f"tokenkit: {error.strerror or type(error).__name__}\n")
+        sys.stderr.write(f"tokenkit: {reason(error)}\n")
         return _NO_TOKEN
     return done or 0
 
@@ -172,7 +174,7 @@ def _add_keep(add: _Commands) -> None:
     keeping.set_defaults(log_level=logging.WARNING)
     keeping.add_argument("--write", metavar="PATH", help="a file that always holds a good token")
     _say_how(keeping)
-    keeping.add_argument("--mode", type=lambda text: int(text, 8), default=0o600, help="its permissions (default: 600)")
+    keeping.add_argument("--mode", type=_mode, default=0o600, help="its permissions (default: 600)")
     keeping.add_argument("--owner", metavar="USER[:GROUP]", help="whom it is given to")
     keeping.add_argument("--once", action="store_true", help="see to it once, and end")
     keeping.add_argument("--health", metavar="PATH|PORT", help="a file that is there, or a port, while all is well")
@@ -199,6 +201,12 @@ class _Commands:
 
 def _say_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="how it is written (default: %(default)s)")
+
+
+def _mode(text: str) -> int:
+    if not re.fullmatch("[0-7]{3,4}", text):
+        raise argparse.ArgumentTypeError("must be octal, such as 640")
+    return int(text, 8)
 
 
 def _seconds(text: str) -> float:
