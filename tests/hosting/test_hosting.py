@@ -44,6 +44,10 @@ WEB = {
         *["pyuwsgi", "--master", "--die-on-term", "--enable-threads", "--processes", "3"],
         *["--wsgi", "flask_app:app", "--http-socket", "ADDRESS"],
     ],
+    "uwsgi without threads": [
+        *["pyuwsgi", "--master", "--die-on-term", "--processes", "3"],
+        *["--wsgi", "flask_app:app", "--http-socket", "ADDRESS"],
+    ],
     "waitress": ["waitress-serve", "--listen=ADDRESS", "flask_app:app"],
     "uvicorn": ["uvicorn", "fastapi_app:app", "--workers", "2", "--port", "PORT", "--no-access-log"],
 }
