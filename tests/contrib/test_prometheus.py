@@ -132,7 +132,9 @@ def test_the_rules_to_alert_by_are_of_metrics_that_there_are(
     ):
         manager.get_token()
     known = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
-    rules = re.findall(r"(tokenkit_\w+)\{(.*?)\}\[", (repository / "examples/alerts.yml").read_text(encoding="utf-8"))
+    rules = re.findall(
+        r"(tokenkit_\w+)\{(.*?)\}\[", (repository / "examples/alerts.yml").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert 6 == len(rules)
     for metric, conditions in rules:
         assert set(re.findall(r"(\w+)=", conditions)) < known[metric], metric
