@@ -1,7 +1,7 @@
 """What authorising a request costs, beside a constant header and beside the fastest peer, Authlib, in one run.
 
 All run in turns in one process, over the same prepared requests, so that a busy machine slows all. What one call asks
-for is counted, too: locks, clocks and the storage. Run by ``tox -e bench``; ends with status 1 where the design's
+for is counted, too: locks, clocks and the storage. Run by ``.ci/run``; ends with status 1 where the design's
 promises are not kept.
 """
 

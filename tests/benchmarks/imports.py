@@ -1,6 +1,6 @@
 """What importing tokenkit costs, beside ``import requests``: seconds of the processor, and memory at the end.
 
-Each program runs in fresh interpreters, in turns, so that a busy machine slows all of them. Run by ``tox -e bench``;
+Each program runs in fresh interpreters, in turns, so that a busy machine slows all of them. Run by hand;
 ends with status 1 where the design's promises are not kept.
 """
 

@@ -8,13 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import requests
+from benchmarks.peers import AUTHORITY, entra
 
 from tokenkit.testing import LocalIdP
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "migration"
-AUTHORITY = "https://login.example.com"
-Behind = Callable[[LocalIdP], requests.Session]
 
 
 @pytest.fixture
@@ -54,16 +52,20 @@ def test_google(example: Callable[[str], ModuleType], idp: LocalIdP) -> None:
     assert (200, 200) == statuses(example("google_auth"), arguments, arguments)
 
 
-def test_msal(example: Callable[[str], ModuleType], idp: LocalIdP, entra: Behind) -> None:
+def test_msal(example: Callable[[str], ModuleType], idp: LocalIdP) -> None:
     """With Entra ID's paths in between."""
     before = f"{AUTHORITY}/tenant", idp.api("orders"), entra(idp)
     assert (200, 200) == statuses(example("msal_app"), before, (idp.token_url, idp.api("orders")))
 
 
-def test_azure_identity(example: Callable[[str], ModuleType], idp: LocalIdP, entra: Behind) -> None:
+def test_azure_identity(example: Callable[[str], ModuleType], idp: LocalIdP) -> None:
     """With Entra ID's paths in between."""
     transport = pytest.importorskip("azure.core.pipeline.transport")
-    before = AUTHORITY, idp.api("orders"), transport.RequestsTransport(session=entra(idp), session_owner=False)
+    before = (
+        AUTHORITY,
+        idp.api("orders"),
+        transport.RequestsTransport(session=entra(idp), session_owner=False),
+    )
     assert (200, 200) == statuses(example("azure_credential"), before, (idp.token_url, idp.api("orders")))
 
 

@@ -1,0 +1,71 @@
+"""What it costs to put a token into a request while the token is fresh: alone, and with many threads."""
+
+import statistics
+import threading
+import time
+from typing import Any
+
+from benchmarks.crowd import prepared
+from benchmarks.hot_path import asked
+from benchmarks.peers import Client, Peer
+from benchmarks.realm import Realm
+
+PLAN: dict[str, dict[str, Any]] = {f"{n} threads": {"threads": n} for n in (1, 8, 32)}
+ROUNDS = 9
+SECONDS = 0.12  # of one round
+BATCH = 25
+
+
+def measure(peer: Peer, realm: Realm, threads: int) -> dict[str, Any]:
+    client = peer.make(realm)
+    try:
+        for request in (prepared(), prepared()):
+            client.authorise(request)
+        counts = dict(zip(("locks", "clock_reads", "storage_calls"), asked(), strict=True)) if _is_ours(peer) else {}
+        return {**(_alone(client) if threads == 1 else _together(client, threads)), **counts}
+    finally:
+        client.close()
+
+
+def _is_ours(peer: Peer) -> bool:
+    return peer.name == "tokenkit"
+
+
+def _batch(client: Client, batch: list[Any]) -> float:
+    began = time.perf_counter()
+    for request in batch:
+        client.authorise(request)
+    spent = time.perf_counter() - began
+    for request in batch:
+        request.hooks["response"].clear()  # as a new request has it
+    return spent
+
+
+def _alone(client: Client) -> dict[str, float]:
+    batch, spent = [prepared() for _ in range(BATCH)], list[float]()
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end or len(spent) < 3:
+        spent.append(_batch(client, batch))
+    return {"ns": statistics.median(spent) / BATCH * 1e9}
+
+
+def _together(client: Client, threads: int) -> dict[str, float]:
+    done, gate = list[int](), threading.Barrier(threads + 1)
+
+    def work() -> None:
+        batch, calls = [prepared() for _ in range(BATCH)], 0
+        gate.wait()
+        end = time.perf_counter() + SECONDS
+        while time.perf_counter() < end:
+            _batch(client, batch)
+            calls += BATCH
+        done.append(calls)
+
+    crew = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in crew:
+        thread.start()
+    gate.wait()
+    began = time.perf_counter()
+    for thread in crew:
+        thread.join()
+    return {"rate": sum(done) / (time.perf_counter() - began)}
