@@ -267,14 +267,18 @@ PROGRAM = """
 def test_a_program_ends_at_once_with_a_renewal_in_flight(hang: str, use: str) -> None:
     """The interpreter exits within a second of the program's last line and prints nothing."""
     program = dedent(PROGRAM).format(hang=hang, use=use)
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert "ends\n" == process.stdout.readline()
-        began = time.monotonic()
-        rest = process.communicate(timeout=10)
-        took = time.monotonic() - began
-    assert (("", ""), 0, True) == (rest, process.returncode, took < 1)
+    for _ in range(3):  # a machine with other work may take longer for once; what waits for something always does
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert "ends\n" == process.stdout.readline()
+            began = time.monotonic()
+            rest = process.communicate(timeout=10)
+            took = time.monotonic() - began
+        assert (("", ""), 0) == (rest, process.returncode)
+        if took < 1:
+            break
+    assert took < 1
 
 
 LAST = """
