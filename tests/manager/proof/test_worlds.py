@@ -23,6 +23,7 @@ from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitEr
 from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._condition import RenewalCondition
 from tokenkit.manager._engine import Engine
+from tokenkit.manager._predecessor import Predecessor
 from tokenkit.manager._schedule import Call, Schedule
 from tokenkit.tokens import Token
 
@@ -81,11 +82,25 @@ class World:
         if self.led:
             return
         fetches = self.source.number
-        self.baton.wait(lambda: False, LIFE * 0.95)  # nobody asks: the thread alone renews
+        if self.random.random() < 0.5:
+            moment = LIFE * 0.8 + self.random.choice([0, 1e-5, 1])  # a datetime is rounded
+            threading.Thread(target=self.reject, args=(token, moment), daemon=True).start()
+        self.baton.wait(lambda: False, LIFE * 0.85)  # else nobody asks: the thread alone renews
         self.check(self.source.number > fetches, "nothing is renewed ahead of expiry")
         began = self.baton.now
         self.manager.get_token()
         self.check(self.baton.now == began, "a caller waited although the token was renewed ahead")
+
+    def reject(self, token: Token, after: float) -> None:
+        """Give up *token* just as it becomes due: whichever comes first, it is no predecessor then."""
+        try:
+            self.baton.wait(lambda: False, after)
+            self.manager.invalidate_token(token)
+            held = self.manager.get_token()
+            kept = self.manager._engine.state.predecessor.of(held, self.baton.now)  # what the auth asks for
+            self.check(kept is not token, "a token that was rejected is kept as a predecessor")
+        except Stuck:
+            pass
 
     def call(self) -> None:
         try:
@@ -243,6 +258,7 @@ MUTANTS = {
     "a claim is ignored": (Schedule, "may_start", lambda self, attempt: True),
     "a late result is published": (Schedule, "_hold", _publish),
     "what a caller leads is decided without the lock": (Engine, "_wait", _wait),
+    "what was rejected is kept as a predecessor": (Predecessor, "drop", lambda self, rejected=None: None),
     "the thread is not woken": (RefreshThread, "tell", lambda self, ticket, moment: None),
 }
 
