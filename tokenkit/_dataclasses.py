@@ -116,30 +116,37 @@ def _slotted(cls: type, names: list[str]) -> type:
 
 def _initializer(cls: type, fields: list[_Field], *, frozen: bool) -> Callable[..., None]:
     by_place = [one.name for one in fields if one.init and not one.kw_only]
-    known = {one.name for one in fields if one.init}
     put = object.__setattr__ if frozen else setattr
     then = getattr(cls, "__post_init__", None) is not None
 
     def __init__(self: Any, /, *values: Any, **given: Any) -> None:
         if values:
             given = {**_placed(__init__, by_place, values, given), **given}
-        if not given.keys() <= known:
-            raise TypeError(f"{__init__.__qualname__}() got an unexpected argument {min(given.keys() - known)!r}")
+        left = len(given)
         for one in fields:
-            if one.name in given:
+            if one.init and one.name in given:
+                left -= 1
                 put(self, one.name, given[one.name])
             elif one.default_factory is not None:
                 put(self, one.name, one.default_factory())
             elif one.default is not _MISSING:
                 put(self, one.name, one.default)
             elif one.init:
-                raise TypeError(f"{__init__.__qualname__}() misses the argument {one.name!r}")
+                raise _misfit(__init__, fields, given, one.name)
+        if left:
+            raise _misfit(__init__, fields, given, "")
         if then:
             self.__post_init__()
 
     __init__.__qualname__, __init__.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
     __init__.__annotations__ = {**{one.name: one.type for one in fields if one.init}, "return": None}
     return __init__
+
+
+def _misfit(init: Callable[..., None], fields: list[_Field], given: dict[str, Any], missing: str) -> TypeError:
+    unknown = given.keys() - {one.name for one in fields if one.init}  # told first: it may be the missing one misspelt
+    problem = f"got an unexpected argument {min(unknown)!r}" if unknown else f"misses the argument {missing!r}"
+    return TypeError(f"{init.__qualname__}() {problem}")
 
 
 def _placed(
@@ -221,6 +228,8 @@ class _Twin:
 
 class _OfTwin:
     """An attribute of a class that is its twin's; the signature is that of the class's own ``__init__`` alone."""
+
+    __slots__ = ("_name", "_twin")
 
     def __init__(self, name: str, twin: _Twin) -> None:
         self._name = name
