@@ -69,6 +69,7 @@ def test_each_waiter_has_its_own_limit(harness: Harness) -> None:
     """The impatient leave, the patient get the token of the same attempt."""
     gate = harness.source.hang()
     impatient, patient = harness.ask(3, timeout=timedelta(seconds=1)), harness.ask(3, timeout=20)
+    harness.source.wait_for(1)
     harness.parked(6)
     harness.clock.advance(1)
     assert {RenewalTimeoutError} == {type(error) for error in outcomes(impatient)}
@@ -173,6 +174,7 @@ def test_each_waiter_raises_its_own_timeout(harness: Harness) -> None:
     """No exception is shared between threads."""
     harness.source.hang()
     futures = harness.ask(20, timeout=1)
+    harness.source.wait_for(1)
     harness.parked(20)
     harness.clock.advance(1)
     assert 20 == len({id(error) for error in outcomes(futures)})
