@@ -1,6 +1,8 @@
 """Build the manual: sphinx-build -W docs OUTPUT."""
 
 import os
+import re
+import sys
 from typing import Any
 
 import tokenkit
@@ -60,7 +62,22 @@ def _show(app: Any, what: str, name: str, obj: object, options: object, lines: l
     _hidden.clear()
 
 
+def _spell(app: Any, what: str, name: str, obj: Any, options: object, shown: str | None, returns: str | None) -> Any:
+    """Show what a private alias stands for: a reader of a signature does not know its name."""
+    homes = [vars(sys.modules[one.__module__]) for one in getattr(obj, "__mro__", ())]
+
+    def meant(found: re.Match[str]) -> str:
+        known = [home[found[0]] for home in homes if found[0] in home]
+        return re.sub(r"[\w.]+\.(?=\w)", "", str(known[0])) if known else found[0]
+
+    shown = shown and shown.replace("_CacheKey", "str | None")  # a descriptor
+    for _ in range(3 if shown else 0):  # an alias may be made of others
+        shown = re.sub(r"\b_[A-Z]\w+", meant, shown or "")
+    return shown, returns
+
+
 def setup(app: Any) -> None:
     """Keep napoleon (priority 500) from taking what a property says before a colon for its type."""
+    app.connect("autodoc-process-signature", _spell)
     app.connect("autodoc-process-docstring", _hide, priority=400)
     app.connect("autodoc-process-docstring", _show, priority=600)

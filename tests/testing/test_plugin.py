@@ -28,3 +28,8 @@ def test_both_go_together(local_idp, fake_clock):
             fake_clock.advance(3500)
             assert token is manager.get_token()
             fake_clock.advance(100)
+
+
+def test_static_token_needs_no_network(static_token):
+    """The fixture is a manager whose token is always the same."""
+    assert "static-token" == static_token.access_token()
