@@ -84,7 +84,7 @@ def test_code_fits_a_page() -> None:
             *(path.read_text(encoding="utf-8") for path in pages.included(page)),
         ]
         for line in text.splitlines()
-        if len(line) > 88 and page.stem != "concurrency"  # whose drawings these are
+        if len(line) > 88
     }
     assert set() == shown
 
