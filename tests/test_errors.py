@@ -99,6 +99,14 @@ def test_facts_that_default() -> None:
     assert not AuthenticationError("no").transient
 
 
+def test_every_error_says_whether_it_may_pass() -> None:
+    """Time that was too short may be long enough the next time; a wrong argument stays wrong."""
+    kinds = {getattr(errors, name) for name in errors.__all__ if name != "own_copy"}
+    assert {TransportError, RenewalTimeoutError, StorageLockTimeoutError} == {
+        kind for kind in kinds if kind().transient
+    }
+
+
 @pytest.mark.parametrize("duplicate", [_through_pickle, copy.copy, copy.deepcopy, own_copy], ids=lambda f: f.__name__)
 def test_request_and_response_stay_behind(duplicate: Callable[[TokenKitError], TokenKitError]) -> None:
     """What requests may attach to an error, and could carry a credential, is in no duplicate."""

@@ -46,10 +46,16 @@ _E = TypeVar("_E", bound="TokenKitError")
 
 
 class TokenKitError(RequestException):
-    """The root of the tree. ``message`` says what happened."""
+    """The root of the tree.
+
+    Attributes:
+        message: What happened.
+        transient: True where the same call may succeed later; retry logic reads this and no message.
+    """
 
     # Facts have defaults here too: the constructor of a user's subclass may not call ours.
     message: str = ""
+    transient: bool = False
 
     def __init__(self, message: str = "") -> None:
         # The message alone: an OSError prints two arguments as '[Errno a] b' and cuts three to two.
@@ -81,14 +87,12 @@ class AuthenticationError(TokenKitError):
         service_name: The service that the token was for, or None.
         step_name: The fetcher or pipeline step that failed, or None.
         host: The host of the endpoint that was asked, and its port where its URL has one, or None.
-        transient: True where the same request may succeed later; retry logic reads this and no message.
         retry_after: Seconds that the endpoint asked to wait, or None. From a manager: until it asks the source again.
     """
 
     service_name: str | None = None
     step_name: str | None = None
     host: str | None = None
-    transient: bool = False
     retry_after: float | None = None
 
     def __init__(
@@ -198,7 +202,9 @@ class RenewalError(TokenKitError):
 
 
 class RenewalTimeoutError(RenewalError, Timeout):
-    """The renewal outlived the caller's time limit; it goes on behind the call."""
+    """The renewal outlived the caller's time limit; it goes on behind the call. Transient."""
+
+    transient = True
 
 
 class RenewalStoppedError(RenewalError):
@@ -210,7 +216,9 @@ class StorageError(TokenKitError):
 
 
 class StorageLockTimeoutError(StorageError):
-    """A storage's lock was not to be had in time."""
+    """A storage's lock was not to be had in time. Transient."""
+
+    transient = True
 
 
 def own_copy(error: _E) -> _E:

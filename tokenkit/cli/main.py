@@ -22,9 +22,7 @@ from tokenkit.cli._grants import forget, login, logout
 from tokenkit.cli._sidecar import execute, keep
 from tokenkit.cli._tokens import check, list_names, show, status, token
 from tokenkit.errors import (
-    AuthenticationError,
     ConfigurationError,
-    RenewalTimeoutError,
     SignInRequiredError,
     TokenKitError,
 )
@@ -101,8 +99,7 @@ def _status(error: TokenKitError) -> int:
         return _WRONG
     if isinstance(error, SignInRequiredError) or isinstance(error.__cause__, SignInRequiredError):
         return _SIGN_IN
-    is_transient = isinstance(error, AuthenticationError) and error.transient
-    return _LATER if is_transient or isinstance(error, RenewalTimeoutError) else _NO_TOKEN
+    return _LATER if error.transient else _NO_TOKEN
 
 
 @final

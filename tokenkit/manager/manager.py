@@ -18,7 +18,7 @@ from tokenkit._secrecy.pickling import check_picklable
 from tokenkit._sources.calling import FetcherProvider
 from tokenkit.clock import Clock, SystemClock
 from tokenkit.contracts import Challenge, TokenFetcher, TokenPipeline, TokenProvider, TokenStorage
-from tokenkit.errors import AuthenticationError, RenewalTimeoutError, TokenKitError
+from tokenkit.errors import TokenKitError
 from tokenkit.events import Announcer, TokenListener
 from tokenkit.manager._arguments import check_parts, checked_retries, optional, time_limits
 from tokenkit.manager._engine import Engine
@@ -419,10 +419,8 @@ class TokenReceiver:
         if self._retries >= (self._max_retries if asked is None else asked):
             return False
         self._retries += 1
-        if isinstance(err, AuthenticationError):
-            return err.transient
         if isinstance(err, TokenKitError):
-            return isinstance(err, RenewalTimeoutError)
+            return err.transient
         return self._latest is not None and self._manager._engine.invalidate(Rejection(self._latest, counted=True))
 
     def __reduce__(self) -> tuple[type[TokenReceiver], tuple[TokenManager, int]]:
