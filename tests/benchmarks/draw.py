@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import BY_NAME
-from benchmarks.tables import page
+from benchmarks.tables import written
 
 PLACE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "benchmarks"
-RESULTS, PAGE = PLACE / "results.json", PLACE / "figures.rst"
+RESULTS, PAGE = PLACE / "results.json", PLACE.with_suffix(".rst")
 # name of the picture: title, scenario, variant, figure, whether the axis is logarithmic
 PLOTS = {
     "fresh": ("Authorise a request, ns (log scale)", "authorise", "1 threads", "ns", True),
@@ -39,7 +39,7 @@ def main(results: Path) -> None:
     PLACE.mkdir(exist_ok=True)
     if results.resolve() != RESULTS:
         shutil.copyfile(results, RESULTS)
-    PAGE.write_text(page(found), encoding="utf-8")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
     for name, (title, scenario, variant, figure, logarithmic) in PLOTS.items():
         draw(name, title, found["results"][scenario][variant], figure, logarithmic)
 

@@ -62,22 +62,33 @@ def spread(value: dict[str, float]) -> str:
     return middle if least == most else f"{middle} ({least} to {most})"
 
 
-def page(found: Found) -> str:
-    """Return the generated part of the manual's page."""
+def written(text: str, found: Found) -> str:
+    """Return the manual's page with the generated parts of these figures in place of those that *text* has."""
+    for name, lines in (("targets", _targets_part(found)), ("figures", _figures_part(found))):
+        before, _, rest = text.partition(f".. {name}: made by python -m benchmarks.draw\n\n")
+        _, _, after = rest.partition(f".. end of {name}\n")
+        content = "\n".join(lines).rstrip("\n")
+        text = f"{before}.. {name}: made by python -m benchmarks.draw\n\n{content}\n\n.. end of {name}\n{after}"
+    return text
+
+
+def _targets_part(found: Found) -> list[str]:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-    lines = [
-        ".. made by python -m benchmarks.draw from results.json",
+    minutes = f"{found['seconds'] / 60:.0f} minutes"
+    return [
+        f"Measured on {found['date']} in {minutes}: {found['machine']}, Python {found['python']}; {versions}.",
         "",
-        f"Measured on {found['date']} in {found['seconds']} s: {found['machine']}, Python {found['python']}.",
-        f"Versions: {versions}.",
-        "",
-        *_rows("14 28 28 20 10", ["what", "target", "tokenkit", "best peer", ""], _target_rows(found)),
+        *_rows("16 26 26 22 10", ["what", "target", "tokenkit", "best peer", ""], _target_rows(found)),
     ]
+
+
+def _figures_part(found: Found) -> list[str]:
+    lines = []
     for scenario, variant, peers in _variants(found):
         title = f"{TITLES[scenario]}: {variant}"
-        rows = [[BY_NAME[name].label, _literal(_told(figures))] for name, figures in peers.items()]
+        rows = [[BY_NAME[name].label, _told(figures).replace("_", " ")] for name, figures in peers.items()]
         lines += [title, "~" * len(title), "", *_rows("20 80", ["library", "median (least to most)"], rows)]
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return lines
 
 
 def _target_rows(found: Found) -> list[list[str]]:
@@ -86,14 +97,8 @@ def _target_rows(found: Found) -> list[list[str]]:
     ]
 
 
-def _literal(text: str) -> str:
-    return text.replace("_", " ").replace("*", " ").replace("`", " ").replace("|", " ").replace("\\", " ")
-
-
 def _rows(widths: str, head: list[str], rows: list[list[str]]) -> list[str]:
     lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
     for row in [head, *rows]:
-        lines += [
-            f"   {'-' if number else '* -'} {cell}".replace("   - ", "     - ") for number, cell in enumerate(row)
-        ]
+        lines += [f"   {'  -' if number else '* -'} {cell}".rstrip() for number, cell in enumerate(row)]
     return [*lines, ""]

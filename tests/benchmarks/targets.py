@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.peers import BY_NAME
+
 OURS = "tokenkit"
 Found = dict[str, Any]
 
@@ -23,7 +25,8 @@ class Variant:
     """The figures of one variant of one scenario."""
 
     def __init__(self, found: Found, scenario: str, variant: str) -> None:
-        self._peers: dict[str, Any] = found["results"][scenario][variant]
+        by_name: dict[str, Any] = found["results"][scenario][variant]
+        self._peers = {BY_NAME[name].label: figures for name, figures in by_name.items()}
 
     def of(self, peer: str, figure: str, part: str = "median") -> float:
         return float(self._peers[peer][figure][part])
