@@ -158,7 +158,8 @@ def requests_oauthlib_refreshing(server: Server, refresh_token: str) -> Client:
         auto_refresh_kwargs=CLIENT,
         token_updater=lambda token: setattr(session, "token", token),
     )
-    return Client(lambda _: None, lambda url: session.get(url, timeout=TIMEOUT).status_code)
+    get = functools.partial(session.get, timeout=TIMEOUT)
+    return Client(lambda _: get(server.api("")), lambda url: get(url).status_code)  # it renews within a request only
 
 
 def requests_oauth2client(server: Server) -> Client:

@@ -10,8 +10,8 @@ from benchmarks.realm import Realm
 THREADS = 50
 LATENCY = 0.4  # seconds that the source takes
 PLAN: dict[str, dict[str, Any]] = {what: {"what": what} for what in ("cold", "expired", "down")}
-ROUNDS = 3
-PATIENCE = 5.0  # seconds, after which who still waits is counted as such
+ROUNDS = 2
+PATIENCE = 4.0  # seconds, after which who still waits is counted as such
 
 
 def measure(peer: Peer, realm: Realm, what: str) -> dict[str, Any]:
