@@ -16,7 +16,7 @@ from requests.exceptions import RequestException
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.util import parse_url
 
-from tokenkit._net.urls import is_loopback
+from tokenkit._net.urls import is_loopback, may_name_a_proxy
 from tokenkit.errors import ConfigurationError
 
 __all__ = ["Origin", "OriginRules", "origin_of"]
@@ -155,7 +155,7 @@ class OriginRules:
 
 def _check_direct(url: str, origin: Origin) -> None:
     """Refuse to send a token to this machine in clear text where a proxy of the environment would read it."""
-    if select_proxy(url, get_environ_proxies(url)):
+    if may_name_a_proxy() and select_proxy(url, get_environ_proxies(url)):
         raise ConfigurationError(
             f"{origin.prefix[:-1]} is this machine, but a proxy of the environment would get the token in clear text "
             "(RFC 6750 section 5.3); name the host in NO_PROXY, use an AuthorizedSession, which goes there directly, "
