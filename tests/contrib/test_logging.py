@@ -6,7 +6,7 @@ import pytest
 from support import event_log
 
 from tokenkit.contrib.logging import LoggingListener
-from tokenkit.events import TokenEvent
+from tokenkit.events import FailureFacts, TokenEvent
 from tokenkit.testing import LocalIdP
 
 EVENTS = {"token_acquire", "token_lifetime", "token_refresh", "cache_miss", "cache_store", "cache_refresh"}
@@ -37,6 +37,16 @@ def test_a_line_reads_well(caplog: pytest.LogCaptureFixture) -> None:
     LoggingListener().token_refresh(TokenEvent("billing", "success", 0.25, background=True))
     LoggingListener().cache_miss(TokenEvent("billing", "absent"))
     wanted = ["billing: token_refresh success, 0.250 s in the background", "billing: cache_miss absent"]
+    assert wanted == caplog.messages
+
+
+def test_a_line_says_why_something_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong secret can be told from an outage, and one endpoint from another."""
+    wrong = FailureFacts("TokenEndpointError", 401, "invalid_client", "id.example.com", retry_in=60.0)
+    LoggingListener().token_refresh(TokenEvent("billing", "error", failure=wrong))
+    LoggingListener().cache_store(TokenEvent("billing", "error", failure=FailureFacts("StorageError")))
+    why = "TokenEndpointError, 401, invalid_client at id.example.com; the next try is in 60 s"
+    wanted = [f"billing: token_refresh error: {why}", "billing: cache_store error: StorageError"]
     assert wanted == caplog.messages
 
 

@@ -56,6 +56,18 @@ def test_a_certificate_file_that_is_missing_is_named(argument: str, value: Any) 
         client.fetch()
 
 
+@pytest.mark.parametrize("argument", ["verify", "cert"])
+def test_a_certificate_file_that_is_no_pem_is_named(tmp_path: Any, argument: str) -> None:
+    """The TLS library says no more than that it failed; the server is not what to look at."""
+    context, trusted = self_signed(tmp_path)
+    wrong = tmp_path / "client.der"
+    wrong.write_bytes(b"0\x82")
+    with LocalIdP(tls=context) as idp:
+        client = source(idp, **{"verify": str(trusted), argument: str(wrong)})
+        with pytest.raises(ConfigurationError, match=rf"{argument} is '.*client\.der', which is no PEM file"):
+            client.fetch()
+
+
 def test_a_bundle_of_the_environment_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable may have been set long ago, by somebody else."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")

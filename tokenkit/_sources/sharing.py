@@ -238,8 +238,13 @@ class SharedToken:
         # A storage's own errors are clean; of any other only the type is certain to hold no secret.
         said = str(error) if isinstance(error, TokenKitError) else type(error).__name__
         level = logging.WARNING if self._ledger.fails(what) else logging.DEBUG  # the first of a row
+        kind = type(self._storage).__name__
         logger.log(
-            level, "the token storage failed and is done without, for %s: %s [storage-failed]", self._source, said
+            level,
+            "the token storage failed and is done without, for %s (%s): %s [storage-failed]",
+            self._source,
+            kind,
+            said,
         )
         self._report(name, result, 0.0, facts_of(error))
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import final
 
-from tokenkit.events import TokenEvent, TokenListener
+from tokenkit.events import FailureFacts, TokenEvent, TokenListener
 
 __all__ = ["LoggingListener"]
 
@@ -98,4 +98,13 @@ class LoggingListener(TokenListener):
         }
         seconds = "" if event.seconds is None else f", {event.seconds:.3f} s"
         where = " in the background" if event.background else ""
-        self._logger.log(level, "%s: %s %s%s%s", event.service_name, name, event.result, seconds, where, extra=facts)
+        why = "" if event.failure is None else _told(event.failure)
+        self._logger.log(
+            level, "%s: %s %s%s%s%s", event.service_name, name, event.result, seconds, where, why, extra=facts
+        )
+
+
+def _told(failure: FailureFacts) -> str:
+    host = "" if failure.host is None else f" at {failure.host}"
+    retry = "" if failure.retry_in is None else f"; the next try is in {failure.retry_in:.3g} s"
+    return f": {failure}{host}{retry}"

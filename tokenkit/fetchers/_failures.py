@@ -9,6 +9,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, final
 from urllib.parse import urlsplit
 
@@ -115,7 +116,17 @@ def wrong_setting(error: BaseException, options: Mapping[str, Any]) -> str | Non
     for name, path in named:
         if isinstance(path, str) and path and not os.access(path, os.R_OK):
             return f"{name} is {path!r}, and there is no such file or directory that can be read"
+        if isinstance(path, str) and not _is_pem(Path(path)):
+            return f"{name} is {path!r}, which is no PEM file: such a one has a line that begins with '-----BEGIN'"
     return None
+
+
+def _is_pem(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return any(line.startswith(b"-----BEGIN") for line in file)
+    except OSError:
+        return True  # a directory, or gone since: nothing is known of it
 
 
 def _other(error: BaseException, host: str) -> Failure:
