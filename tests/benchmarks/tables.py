@@ -49,7 +49,7 @@ def _variants(found: Found) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def _told(figures: dict[str, Any]) -> str:
     if "unsupported" in figures:
-        return "has no such feature"
+        return "no adapter for it here"
     if "by_hand" in figures:
         return "the first token is fetched by hand, before any request"
     told = [f"{name} {spread(value)}" for name, value in figures.items() if isinstance(value, dict)]

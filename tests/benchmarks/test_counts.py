@@ -26,7 +26,7 @@ PLANTED: dict[str, tuple[str, Callable[[World], object]]] = {
     "its clock": ("clock_reads", lambda world: world.clock.monotonic()),
     "another clock": ("clock_reads", lambda _: time.monotonic()),
     "instructions": ("instructions", lambda _: [-number for number in range(400)]),
-    "bytes": ("bytes", lambda _: bytearray(20_000)),
+    "bytes": ("bytes", lambda _: bytearray(200_000)),
     "blocks": ("blocks", lambda _: KEPT.extend(object() for _ in range(25))),
 }
 

@@ -36,6 +36,7 @@ _POLICY = RefreshPolicy(lifetime_safe_fraction=0.6, jitter=0.0, initial_retry_ti
 _PAUSE = 0.1  # seconds between two requests of a thread
 # Seconds from the start. In the outage the naive threads' tokens expire (10), and tokenkit's of the 9th comes due (12).
 _OUTAGE, _HEALED, _REVOKED, _END = 9.6, 12.3, 14.0, 15.0
+_LONGER = 1.0  # seconds that the outage lasts on at most, on a machine so busy that nothing came due in it
 _DEVICE, _USER = {"device_id": "till-7"}, {"username": "alice", "password": "wonderland"}
 _clock = SystemClock()
 _Auth = Callable[[requests.PreparedRequest], requests.PreparedRequest]
@@ -76,6 +77,7 @@ class _Narrator(TokenListener):
         self.waited: Counter[str] = Counter()
         self.renewed_ahead = 0
         self.is_down = False
+        self.has_failed = threading.Event()
 
     def cache_miss(self, event: TokenEvent) -> None:
         self.waited[event.result] += 1
@@ -86,6 +88,7 @@ class _Narrator(TokenListener):
     def token_refresh(self, event: TokenEvent) -> None:
         if event.result == "error":
             self.is_down = True
+            self.has_failed.set()
             self._tell("no new token: the one held is good still, and this is tried again")
         elif event.reason == "first":
             self._tell(f"the first token, by three calls: one thread fetched it, {_THREADS} use it")
@@ -185,20 +188,21 @@ def main() -> int:
             auth, naive = BearerAuth(manager), _Naive(other.url)
             ours = [pool.submit(_work, auth, idp.api("orders"), until) for _ in range(_THREADS)]
             theirs = [pool.submit(_work, naive, other.api("orders"), until) for _ in range(_THREADS)]
-            _trouble(story, idp, other)
+            _trouble(story, narrator, idp, other)
         results = [sum((job.result() for job in jobs), Counter[str]()) for jobs in (ours, theirs)]
         _account(narrator, results[0], idp)
         _compare(("tokenkit", results[0], idp), ("naive program", results[1], other))
     return int(results[0]["failed"] > 0)
 
 
-def _trouble(story: _Story, *idps: LocalIdP) -> None:
+def _trouble(story: _Story, narrator: _Narrator, *idps: LocalIdP) -> None:
     story.wait(_OUTAGE)
     story.tell("the identity provider is down")
     for idp in idps:
         for step in _STEPS:
             idp.fail(step, status=503, times=None)
     story.wait(_HEALED)
+    narrator.has_failed.wait(_LONGER)
     story.tell("the identity provider is back")
     for idp in idps:
         idp.heal()
