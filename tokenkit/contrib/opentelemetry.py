@@ -11,9 +11,11 @@ from tokenkit.events import TokenEvent
 try:
     from opentelemetry.metrics import MeterProvider, get_meter
     from opentelemetry.trace import Status, StatusCode, TracerProvider, get_tracer
-except ModuleNotFoundError as error:
-    wanted = f"OpenTelemetryListener needs the module {error.name}: pip install 'requests-tokenkit[opentelemetry]'"
-    raise ImportError(wanted, name=error.name) from error
+except ModuleNotFoundError as _error:
+    raise ImportError(
+        f"OpenTelemetryListener needs the module {_error.name}: pip install 'requests-tokenkit[opentelemetry]'",
+        name=_error.name,
+    ) from _error
 
 __all__ = ["OpenTelemetryListener"]
 

@@ -13,9 +13,11 @@ from tokenkit.events import TokenEvent
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
     from prometheus_client.registry import Collector
-except ModuleNotFoundError as error:
-    wanted = f"PrometheusListener needs the module {error.name}: pip install 'requests-tokenkit[prometheus]'"
-    raise ImportError(wanted, name=error.name) from error
+except ModuleNotFoundError as _error:
+    raise ImportError(
+        f"PrometheusListener needs the module {_error.name}: pip install 'requests-tokenkit[prometheus]'",
+        name=_error.name,
+    ) from _error
 
 __all__ = ["PrometheusListener"]
 
