@@ -19,7 +19,7 @@ else:
 
 __all__ = ["table_named", "tables_in", "tables_of"]
 
-_TWICE = re.compile(r"Cannot (declare|overwrite|mutate)|Duplicate")
+_TWICE = re.compile(r"Can ?not (declare|overwrite|mutate)|Duplicate")
 _POSITION = re.compile(r"\(at [a-z0-9, ]+\)\Z")
 
 
