@@ -46,9 +46,6 @@ class SkippingClock(Clock):
     def monotonic(self) -> float:
         return self._system.monotonic() + self._ahead
 
-    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        self._system.wait(condition, timeout)
-
     def nap(self, mailbox: "queue.SimpleQueue[None]", timeout: float | None) -> None:
         self._system.nap(mailbox, timeout)
 
