@@ -21,7 +21,7 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        if sys.version_info < (3, 14):  # from there on Hypothesis asks who refers to what, and is not told of the frozen
+        if sys.version_info < (3, 14):  # from there on Hypothesis asks who refers to what; of the frozen nobody is told
             gc.freeze()
         gc.enable()
 
