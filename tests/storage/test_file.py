@@ -436,8 +436,8 @@ def test_a_stopped_holder_costs_the_timeout(storage: FileTokenStorage, holder: s
 def age(directory: Path, hours: float) -> None:
     """Let all that is in *directory* be that much older."""
     for path in directory.iterdir():
-        before = path.stat().st_mtime - hours * 3600
-        os.utime(path, (before, before))
+        before = path.lstat().st_mtime - hours * 3600
+        os.utime(path, (before, before), follow_symlinks=False)  # what a link leads to is not ours to change
 
 
 def kinds(directory: Path) -> list[str]:

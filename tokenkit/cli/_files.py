@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,32 @@ from tokenkit.cli._formats import formatted
 from tokenkit.errors import ConfigurationError
 from tokenkit.tokens import Token
 
-__all__ = ["TokenFile", "reason"]
+if sys.platform != "win32":
+    import grp
+    import pwd
+
+__all__ = ["TokenFile", "owner_named", "reason"]
 
 
 def reason(error: OSError) -> str:
     """Return what went wrong, and with which file."""
     said = error.strerror or type(error).__name__
     return said if error.filename is None else f"{said}: {error.filename}"
+
+
+def owner_named(text: str) -> tuple[int, int]:
+    """Return the numbers of ``USER`` or ``USER:GROUP``; of a group that is not named -1, which changes none.
+
+    Raises:
+        ConfigurationError: There is no such user or group on this system.
+    """
+    user, _, group = text.partition(":")
+    try:
+        if sys.platform != "win32":
+            return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid if group else -1
+    except KeyError:
+        pass
+    raise ConfigurationError(f"--owner {text}: no such user or group")
 
 
 @final
@@ -31,25 +50,22 @@ class TokenFile:
         path: The file. Its directory must be there.
         form: One of :data:`~tokenkit.cli._formats.FORMATS`.
         mode: Its permissions.
-        owner: ``USER`` or ``USER:GROUP`` that it is given to, which root may do; None: nobody else.
+        owner: Whom it is given to, as :func:`owner_named` returns it, which root may do; None: nobody else.
     """
 
     path: Path
     form: str = "text"
     mode: int = 0o600
-    owner: str | None = None
+    owner: tuple[int, int] | None = None
 
     def write(self, token: Token) -> None:
         """Put *token* in the place of what the file holds; a reader sees the one or the other.
 
         Raises:
-            ConfigurationError: There is no such owner.
             OSError: It cannot be written; the file is as it was.
         """
         try:
             self._replace(token)
-        except LookupError:
-            problem: ConfigurationError | OSError = ConfigurationError(f"--owner {self.owner}: no such user or group")
         except OSError as error:
             problem = OSError(error.errno, error.strerror or type(error).__name__, str(self.path))
         else:
@@ -64,10 +80,7 @@ class TokenFile:
                 file.flush()
                 os.fsync(descriptor)
             if self.owner is not None:
-                user, _, group = self.owner.partition(":")
-                shutil.chown(name, user)
-                if group:
-                    shutil.chown(name, group=group)
+                os.chown(name, *self.owner)
             Path(name).chmod(self.mode)
             Path(name).replace(self.path)
         except BaseException:

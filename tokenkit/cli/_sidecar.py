@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from tokenkit.cli._files import TokenFile, reason
+from tokenkit.cli._files import TokenFile, owner_named, reason
 from tokenkit.cli._formats import instant
 from tokenkit.cli._health import Health
 from tokenkit.cli._managers import opened
@@ -64,7 +64,8 @@ def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     wake = _Wake()
     target = None
     if asked.write is not None:
-        target = TokenFile(Path(asked.write), asked.format, asked.mode, asked.owner)
+        owner = None if asked.owner is None else owner_named(asked.owner)
+        target = TokenFile(Path(asked.write), asked.format, asked.mode, owner)
     with opened(asked, [*listeners, wake]) as manager:
         if asked.once:
             token = fresh_token(manager, asked.timeout)
