@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -304,6 +305,18 @@ def test_a_clock_that_is_stepped_back_costs_one_fetch(make_harness: Callable[...
         fetched.append(sum(one.source.fetches for one in fleet) - before)
         clock.advance(HOUR)
     assert [1, 1, 1, 1] == fetched
+
+
+def test_what_a_storage_had_before_is_not_taken_for_the_next(make_harness: Callable[..., Harness]) -> None:
+    """A failover or a backup brings back a token that lives on; without a step of the clock it is the older one."""
+    storage = InMemoryTokenStorage()
+    harness = make_harness(storage=storage, background=False)
+    before = replace(harness.manager.get_token(), expires_at=harness.clock.now() + timedelta(hours=9))
+    harness.clock.advance(HOUR)
+    harness.manager.get_token()
+    storage.set("scripted", before)
+    harness.clock.advance(HOUR)
+    assert "token-3" == harness.manager.get_token().access_token
 
 
 @pytest.mark.parametrize("lifetime", [0.02, 0.5])

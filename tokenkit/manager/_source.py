@@ -217,13 +217,15 @@ class SharedSource:
     def _is_better(self, stored: Token, run: Run) -> bool:
         if run.rejected is not None and stored.access_token == run.rejected.access_token:
             return False
-        known = run.known
+        now, known = self._clock.now(), run.known
         if known is not None and not is_newer(stored, known):
-            # What stands in the place of ours came after it, whatever is said by a clock that was stepped back.
+            # By its own date ours is still to be issued: the clock was stepped back since, and what stands in its
+            # place came after it.
+            was_stepped = known.issued_at is not None and known.issued_at > now
             is_next = run.request.asks and known is self._saved and stored.access_token != known.access_token
-            if not is_next:
+            if not (was_stepped and is_next):
                 return False
-        return self._policy.is_usable(stored, self._clock.now())
+        return self._policy.is_usable(stored, now)
 
     def _ask(self, run: Run, previous: Token | None, grant_key: str | None = None) -> Token:
         began = self._clock.monotonic()
