@@ -76,8 +76,14 @@ def _spell(app: Any, what: str, name: str, obj: Any, options: object, shown: str
     return shown, returns
 
 
+def _skip(app: Any, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
+    """Leave out what stands for an argument that is told above: a descriptor, whose type would be a private name."""
+    return skip or (name == "cache_key" and obj is None)
+
+
 def setup(app: Any) -> None:
     """Keep napoleon (priority 500) from taking what a property says before a colon for its type."""
     app.connect("autodoc-process-signature", _spell)
+    app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _hide, priority=400)
     app.connect("autodoc-process-docstring", _show, priority=600)
