@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,17 @@ RARE = {
 READY = f"""{USED}
 source = ClientCredentialsFetcher(token_url="https://idp.example.com/", client_id="a", client_secret=lambda: "secret")
 auth = BearerAuth(TokenManager(source))
+"""
+WITHOUT_POSIX = f"""
+import pkgutil, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import support.without_posix, tokenkit
+for module in pkgutil.walk_packages(tokenkit.__path__, "tokenkit."):
+    if module.name != "tokenkit.__main__":
+        try:
+            __import__(module.name)
+        except ImportError as error:
+            assert error.name not in support.without_posix.MODULES, module.name
 """
 KNOWN_ALREADY = "import requests\n"
 
@@ -48,6 +60,11 @@ def test_the_common_names_load_what_they_need() -> None:
 def test_all_names_load_no_optional_package() -> None:
     """An optional package is loaded by the module that needs it, whatever the root is asked for."""
     assert set() == loaded("from tokenkit import *") & OPTIONAL
+
+
+def test_no_module_needs_what_windows_lacks() -> None:
+    """What only POSIX has is done without where it is not there, when any module is imported."""
+    assert "tokenkit.cli._files" in loaded(WITHOUT_POSIX)
 
 
 def test_import_starts_no_thread() -> None:

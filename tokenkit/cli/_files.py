@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,12 @@ from tokenkit.cli._formats import formatted
 from tokenkit.errors import ConfigurationError
 from tokenkit.tokens import Token
 
-if sys.platform != "win32":
+try:
     import grp
     import pwd
+except ImportError:  # Windows, where nobody is looked up by these
+    grp = None  # type: ignore[assignment]  # looked at before each use
+    pwd = None  # type: ignore[assignment]
 
 __all__ = ["TokenFile", "owner_named", "reason"]
 
@@ -34,7 +36,7 @@ def owner_named(text: str) -> tuple[int, int]:
     """
     user, _, group = text.partition(":")
     try:
-        if sys.platform != "win32":
+        if grp is not None and pwd is not None:
             return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid if group else -1
     except KeyError:
         pass
