@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,11 @@ def test_a_wrong_command_line_ends_with_2(capsys: pytest.CaptureFixture[str]) ->
         main(["tokn"])
     assert 2 == caught.value.code
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_to_import_the_command_runs_nothing() -> None:
+    """As tools do that look at every module of a package."""
+    assert main is import_module("tokenkit.__main__").main
 
 
 SCRIPT = [sys.executable, "-W", "error", "-c", "import sys; from tokenkit.cli import main; sys.exit(main())"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import resource
 import signal
 import stat
@@ -61,6 +62,22 @@ def test_keep_once_writes_a_file_for_others(config: Path, tmp_path: Path) -> Non
     assert 0 == main(["keep", "orders", "--config", str(config), "--write", str(path), "--once", *form])
     assert path.read_text().startswith("Authorization: Bearer ")
     assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.posix
+def test_a_kept_file_may_be_given_to_another(config: Path, tmp_path: Path) -> None:
+    """--owner is looked up by its name; one's own is the one that everybody may name."""
+    path = tmp_path / "token"
+    owner = ["--owner", pwd.getpwuid(os.geteuid()).pw_name]
+    assert 0 == main(["keep", "orders", "--config", str(config), "--write", str(path), "--once", *owner])
+    assert os.geteuid() == path.stat().st_uid
+
+
+def test_keep_once_may_see_to_the_storage_alone(config: Path, local_idp: LocalIdP) -> None:
+    """What it stores serves the next command, which asks nobody."""
+    assert 0 == main(["keep", "orders", "--config", str(config), "--once"])
+    assert 0 == main(["token", "orders", "--config", str(config)])
+    assert 1 == local_idp.count("token")
 
 
 @pytest.mark.slow
@@ -202,6 +219,22 @@ def test_exec_passes_a_signal_on(config: Path) -> None:
         assert "ready\n" == process.stdout.readline()
         process.terminate()
         assert 128 + signal.SIGTERM == process.wait(PATIENCE)
+
+
+@pytest.mark.posix
+def test_exec_leaves_an_interrupt_to_the_command(config: Path) -> None:
+    """Ctrl-C reaches the command by itself: it is not sent again, and the command says how it ends."""
+    child = "trap 'exit 4' INT; kill -INT $PPID; sleep 0.3; exit 3"
+    assert 3 == main(["exec", "orders", "--config", str(config), "--", "sh", "-c", child])
+
+
+def test_a_command_goes_on_without_a_renewal(config: Path, local_idp: LocalIdP) -> None:
+    """Its token has ended, and there is no other: that is the command's affair, and it ends as it would."""
+    local_idp.lifetime = 0.1
+    local_idp.fail("token", kind="chunked")  # the first is answered well
+    local_idp.fail("token", status=503, times=None)
+    child = "import sys, time; time.sleep(0.3); sys.exit(5)"
+    assert 5 == main(["exec", "orders", "--config", str(config), "--", sys.executable, "-c", child])
 
 
 @pytest.mark.parametrize("words", [["exec", "orders"], ["token", "orders", "--", "ls"]])
