@@ -11,7 +11,9 @@ import gc
 import json
 import multiprocessing
 import platform
+import resource
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -75,6 +77,10 @@ def live(case: tuple[str, bool, int]) -> dict[str, Any]:
         "rotates": rotates,
         "fetches": len(fleet.issued),
         "storage_calls": fleet.storage_calls,
+        "took": {
+            "processor_s": round(time.process_time()),
+            "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        },
         "events": {key: figures(fleet, begins, ends) for key, (_, begins, ends) in EVENTS.items()},
         "requests": [] if rotates else sorted(binned.items()),  # the plots show the others
     }
@@ -82,7 +88,7 @@ def live(case: tuple[str, bool, int]) -> dict[str, Any]:
 
 def run(hosts: int) -> dict[str, Any]:
     """Return what came of all cases."""
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:  # which ``took`` goes by
         cases = pool.map(live, [(*case, hosts) for case in CASES], chunksize=1)
     one = day(hosts, False)
     facts = {"hosts": hosts, "processes": hosts * one.per_host, "lifetime": one.lifetime, "calls_a_second": one.calls}

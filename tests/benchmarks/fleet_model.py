@@ -37,17 +37,18 @@ class Process(Member):
         self.tick_at = float("inf")
         self.asleep = False  # whether its looks into the storage are not made one by one, for they find nothing
         self.alive = True
-        if group is not None:
-            group.members.add(self)
 
     # The refresh thread
 
     def tell(self, moment: float) -> None:
+        if moment not in (self.tick_at, float("inf")):
+            self.fleet.at(moment, self.tick)
         self.tick_at = moment
-        if moment < float("inf"):
-            self.fleet.at(moment, lambda: self.tick() if self.alive and self.tick_at == moment else None)
 
     def tick(self) -> None:
+        if not self.alive or self.tick_at != self.fleet.now:
+            return None
+        self.tick_at = float("inf")
         self.catch_up()
         if self.schedule.plan(self.fleet.now)[1] is not None:
             attempt = self.schedule.begin(self.fleet.now, True)
@@ -63,6 +64,8 @@ class Process(Member):
         look_at = state.poll_at
         if self.asleep:
             state.poll_at = float("inf")
+            if self.group is not None:
+                self.group.asleep[self] = None
         self.tell(max(now, self.schedule.next_change(now)))
         state.poll_at = look_at
 
@@ -78,6 +81,7 @@ class Process(Member):
         """Look when it would have, in any case, now that there is something to be found."""
         if self.asleep:
             self.catch_up()
+            self.asleep = False
             self.tell(min(self.tick_at, self.schedule.state.poll_at))
 
     # Attempts, as the engine runs them
@@ -191,10 +195,8 @@ class Process(Member):
                 undo()
         if self.group is not None:
             group = self.group
-            group.members.discard(self)
-            for place in [one for one in group.waiting if one.process is self]:
-                group.waiting.remove(place)
-                place.is_over = True
+            group.asleep.pop(self, None)
+            group.leave(self)
             self.fleet.at(self.fleet.now + group.sharing.lease, lambda: group.release(self))
 
 

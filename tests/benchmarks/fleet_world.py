@@ -111,7 +111,10 @@ class Timeline:
             self.now = now
 
     def is_down(self) -> bool:
-        return any(0 <= self.now - begins < seconds for begins, seconds in self.day.outages)
+        for begins, seconds in self.day.outages:
+            if begins <= self.now < begins + seconds:
+                return True
+        return False
 
     def is_good(self, token: Token) -> bool:
         """Return whether the resources take *token* now."""
@@ -148,6 +151,7 @@ class Member(ABC):
     def __init__(self, fleet: Timeline, group: "Group | None") -> None:
         self.grant = Grant() if group is None else group.grant
         self.undo: list[tuple[float, Callable[[], Any]]] = []  # what it has not done if it is killed before
+        self.place: Place | None = None  # where it waits for a lock
 
     @abstractmethod
     def hear(self) -> None:
@@ -169,13 +173,13 @@ class Grant:
         return was_right
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Place:
     """Where a process waits for a lock."""
 
     process: Member
     go: Callable[[bool], None]
-    is_over: bool = False
+    number: int
 
 
 class Group:
@@ -183,7 +187,7 @@ class Group:
 
     def __init__(self, fleet: Timeline, sharing: Sharing) -> None:
         self.fleet, self.sharing = fleet, sharing
-        self.members: set[Member] = set()
+        self.asleep: dict[Member, None] = {}  # who is to hear of another token, in order
         self.entries: dict[str, list[tuple[float, Token]]] = defaultdict(list)
         self.holder: Member | None = None
         self.waiting: list[Place] = []
@@ -203,7 +207,8 @@ class Group:
             self.fleet.at(self.fleet.now, self.wake)
 
     def wake(self) -> None:
-        for member in list(self.members):
+        asleep, self.asleep = self.asleep, {}
+        for member in asleep:
             member.hear()
 
     def acquire(self, process: Member, timeout: float, go: Callable[[bool], None]) -> None:
@@ -212,28 +217,35 @@ class Group:
             self.holder = process
             self.fleet.at(self.fleet.now + self.sharing.trip, lambda: go(True))
             return
-        place = Place(process, go)
+        place = process.place = Place(process, go, len(self.waiting))
         self.waiting.append(place)
 
         def give_up() -> None:
-            if not place.is_over:
-                self.waiting.remove(place)
+            if process.place is place:
+                self.leave(process)
                 go(False)
 
         self.fleet.at(self.fleet.now + timeout, give_up)
+
+    def leave(self, process: Member) -> None:
+        """Wait no longer; the last of those who wait gets its place."""
+        place, process.place = process.place, None
+        if place is not None:
+            last = self.waiting.pop()
+            if last is not place:
+                self.waiting[place.number], last.number = last, place.number
 
     def release(self, process: Member) -> None:
         """The lock is whose next try comes first: each tries again and again, and nobody queues."""
         if self.holder is not process:
             return
         self.holder = None
-        waiting = self.waiting
+        waiting, rng = self.waiting, self.fleet.rng
         if waiting:
-            first, rng = self.fleet.rng.randrange(len(waiting)), self.fleet.rng
-            waiting[first], waiting[-1] = waiting[-1], waiting[first]
             pause = self.sharing.poll * (1 - rng.random() ** (1 / len(waiting)))
-            place = waiting.pop()
-            place.is_over, self.holder = True, place.process
+            place = waiting[rng.randrange(len(waiting))]
+            self.leave(place.process)
+            self.holder = place.process
             self.fleet.at(self.fleet.now + pause + self.sharing.trip, lambda: place.go(True))
 
 
