@@ -11,7 +11,6 @@ import gc
 import json
 import multiprocessing
 import platform
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -66,6 +65,8 @@ def figures(fleet: Fleet, begins: float, ends: float) -> dict[str, float]:
 
 def live(case: tuple[str, bool, int]) -> dict[str, Any]:
     """Return the figures of one sharing, and how many requests came when."""
+    import resource  # which not every system has
+
     name, rotates, hosts = case
     gc.set_threshold(50_000, 20, 100)  # else it walks over ten thousand processes again and again
     fleet = Fleet(day(hosts, rotates), SHARINGS[name]).run()

@@ -111,10 +111,7 @@ class Timeline:
             self.now = now
 
     def is_down(self) -> bool:
-        for begins, seconds in self.day.outages:
-            if begins <= self.now < begins + seconds:
-                return True
-        return False
+        return any(begins <= self.now < begins + seconds for begins, seconds in self.day.outages)
 
     def is_good(self, token: Token) -> bool:
         """Return whether the resources take *token* now."""
