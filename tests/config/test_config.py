@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import sys
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -420,6 +421,29 @@ def test_the_environment_makes_a_manager(variables: Variables, tmp_path: Path) -
     assert CANARY.encode() not in pickle.dumps(from_env("T"))
 
 
+@pytest.mark.parametrize(("text", "meant"), [("yes", True), ("1", True), ("OFF", False), ("no", False)])
+def test_a_variable_may_say_yes_and_no(variables: Variables, text: str, meant: bool) -> None:
+    """As people write switches in the environment."""
+    variables["SOURCE"], variables["TOKEN"], variables["BACKGROUND"] = "static", "abc", text
+    assert meant is parts_of(*table_of_environment("T")).background
+
+
+def test_a_variable_may_refer_to_where_its_secret_is(variables: Variables, tmp_path: Path) -> None:
+    """Then the variable itself is no secret."""
+    (tmp_path / "token").write_text("abc")
+    variables["SOURCE"], variables["TOKEN"] = "static", f"file:{tmp_path}/token"
+    with from_env("T") as manager:
+        assert "abc" == manager.get_token().access_token
+
+
+def test_a_storage_whose_extra_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to install."""
+    monkeypatch.setitem(sys.modules, "tokenkit.storage.redis", None)
+    monkeypatch.delitem(vars(tokenkit.storage), "RedisTokenStorage", raising=False)
+    with pytest.raises(ConfigurationError, match=r"pip install 'requests-tokenkit\[redis\]'"):
+        built(**CLIENT, storage={"type": "redis", "url": "redis://127.0.0.1:1"})
+
+
 def test_a_manager_from_the_environment_gets_tokens(variables: Variables) -> None:
     """Without a grant it is client credentials; a last underscore of the prefix means nothing."""
     with LocalIdP() as idp:
@@ -443,6 +467,7 @@ VARIABLES = [
     ({"CLIENT_SECRET": CANARY, "CLIENT_SECRET_FILE": "x"}, "T_CLIENT_SECRET and T_CLIENT_SECRET_FILE exclude each"),
     ({"SOURCE": "command"}, "T_ARGV is missing, which source = 'command' needs"),
     ({"TOKEN_URL": "https://idp.test"}, "T_*: client_id is missing"),
+    ({"SOURCE": "stored", "KEY": "theirs"}, "T_STORAGE is missing, which source = 'stored' needs"),
     ({}, "no environment variable begins with T_"),
 ]
 

@@ -67,3 +67,10 @@ def test_a_copy_logs_on(caplog: pytest.LogCaptureFixture, again: object) -> None
     caplog.set_level(logging.DEBUG, "shop.tokens")
     again(LoggingListener(logging.getLogger("shop.tokens"), hits=True)).cache_hit(TokenEvent("billing", "fresh"))
     assert ["billing: cache_hit fresh"] == caplog.messages
+
+
+def test_a_level_that_nobody_reads_costs_no_record(caplog: pytest.LogCaptureFixture) -> None:
+    """What the logger would drop is not made."""
+    caplog.set_level(logging.WARNING, "tokenkit.contrib")
+    LoggingListener(failure_level=logging.WARNING).token_refresh(TokenEvent("billing", "success"))
+    assert [] == caplog.messages

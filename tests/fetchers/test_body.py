@@ -170,3 +170,19 @@ def test_a_wrong_clock_does_not_shorten_a_token() -> None:
     """What is left of an instant counts by the answer's own Date."""
     token = fetch({"access_token": "t", "expires_at": EPOCH + 7200}, headers={"Date": "Fri, 01 Jan 2027 02:00:00 GMT"})
     assert CLOCK.now() + HOUR == token.expires_at
+
+
+def test_a_refresh_token_is_filled_in_wherever_it_is_asked_for() -> None:
+    """In lists and tables, however deep; what is no text stays as it is."""
+    asked = {"grants": [{"token": "{refresh_token}"}], "version": 2}
+    source = BodyTokenFetcher("a", URL, "/t", refresh_data=asked, content_type="json")
+    with responses.RequestsMock() as mock:
+        wanted = {"grants": [{"token": "r1"}], "version": 2}
+        mock.post(f"{URL}/t", json={"access_token": "t"}, match=[json_params_matcher(wanted)])
+        assert "t" == source.refresh(Token("old", refresh_token="r1"), THEN).access_token
+
+
+def test_where_the_token_is_must_be_said_in_text() -> None:
+    """None is easily meant for 'the whole body', which is the empty text."""
+    with pytest.raises(ConfigurationError, match="token_field must be a string; '' for a body that is the token"):
+        BodyTokenFetcher("a", URL, "/t", token_field=None)  # type: ignore[arg-type]  # wrong

@@ -99,3 +99,11 @@ def test_a_chain_is_made_of_fetchers(fetchers: Any) -> None:
     """At least one, and objects."""
     with pytest.raises(ConfigurationError, match="chain"):
         ChainedTokenFetcher(*fetchers)
+
+
+def test_a_chain_is_known_by_all_that_is_in_it() -> None:
+    """Another order, or another source, is another key; what is shown has their names."""
+    one, two = EnvTokenFetcher("ONE"), EnvTokenFetcher("TWO")
+    keys = {ChainedTokenFetcher(*given).cache_key for given in ((one, two), (two, one), (one,))}
+    assert 3 == len(keys)
+    assert f"of {one.name}, {two.name}>" in repr(ChainedTokenFetcher(one, two))

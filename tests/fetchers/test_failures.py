@@ -68,6 +68,30 @@ def test_a_certificate_file_that_is_no_pem_is_named(tmp_path: Any, argument: str
             client.fetch()
 
 
+def test_a_directory_of_certificates_is_not_taken_for_a_wrong_file(tmp_path: Any) -> None:
+    """It may well be right, so the failure is the server's."""
+    context, _trusted = self_signed(tmp_path)
+    with LocalIdP(tls=context) as idp, pytest.raises(TransportError, match="certificate verify failed"):
+        source(idp, verify=str(tmp_path)).fetch()
+
+
+def test_a_socks_proxy_names_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package that speaks SOCKS is an extra of requests; what requests says of it names no remedy."""
+    monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", _no_socks)
+    client = ClientCredentialsFetcher(
+        token_url="https://idp.example.com/",
+        client_id="c",
+        client_secret="s",
+        proxies={"https": "socks5://127.0.0.1:9"},
+    )
+    with pytest.raises(ConfigurationError, match=r"a SOCKS proxy needs the package PySocks: pip install requests\[s"):
+        client.fetch()
+
+
+def _no_socks(*_arguments: Any, **_options: Any) -> None:
+    raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+
 def test_a_bundle_of_the_environment_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable may have been set long ago, by somebody else."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")

@@ -238,3 +238,18 @@ def test_an_issuer_may_speak_for_itself() -> None:
         claims = form(mock.calls[0].request)["assertion"].split(".")[1]
     decoded = json.loads(base64.urlsafe_b64decode(claims + "=="))
     assert ("me@project", "me@project", URL) == (decoded["iss"], decoded["sub"], decoded["aud"])
+
+
+def test_a_finished_assertion_may_name_the_client() -> None:
+    """Then no client_id is sent (RFC 7521 section 4.2)."""
+    _token, request = sent(client_id=None, client_secret=None, client_assertion="a.b.c")
+    assert "client_id" not in form(request)
+    assert "a.b.c" == form(request)["client_assertion"]
+
+
+def test_a_server_is_asked_in_one_of_two_ways() -> None:
+    """And is shown by its host alone."""
+    with pytest.raises(ConfigurationError, match="content_type must be 'form' or 'json'"):
+        AuthorizationServer(revocation_url="https://idp.example/r?k=1", client_id="c", content_type="xml")  # type: ignore[arg-type]  # wrong
+    server = AuthorizationServer(revocation_url="https://idp.example/r?k=1", client_id="c", client_secret="canary")
+    assert "<AuthorizationServer at idp.example>" == repr(server)

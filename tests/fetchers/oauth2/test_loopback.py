@@ -1,6 +1,8 @@
 """The listener that a browser comes back to takes one answer, and shows a page that gives nothing away."""
 
+import errno
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 
@@ -83,6 +85,37 @@ def test_closing_leaves_nothing() -> None:
     assert not listening.is_alive()
     with pytest.raises(requests.ConnectionError):
         answer(loopback, "")
+
+
+def test_where_there_is_no_ipv4_the_other_address_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The redirect names the address that is listened on."""
+    _without_ipv4(monkeypatch)
+    loopback = Loopback("s1", 0)
+    try:
+        assert loopback.redirect_uri.startswith("http://[::1]:")
+        assert 200 == answer(loopback, "?state=s1&code=c").status_code
+    finally:
+        loopback.close()
+
+
+def test_where_neither_address_is_there_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the system's own word for the second try."""
+    _without_ipv4(monkeypatch)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"redirect_port={port} cannot be listened on: Address already"):
+            Loopback("s1", port)
+
+
+def _without_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = socketserver.TCPServer.server_bind
+
+    def refuse(server: socketserver.TCPServer) -> None:
+        if server.address_family == socket.AF_INET:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        bind(server)
+
+    monkeypatch.setattr(socketserver.TCPServer, "server_bind", refuse)
 
 
 def test_a_port_that_is_taken_is_told() -> None:

@@ -149,6 +149,21 @@ def test_the_url_shows_no_more_than_it_must(idp: LocalIdP, browser: BrowserSignI
     assert 1 == idp.count("par")
 
 
+def test_a_pushed_request_that_gets_no_name_shows_nobody_a_page(idp: LocalIdP, browser: BrowserSignIn) -> None:
+    """The server's answer is malformed (RFC 9126 section 2.2)."""
+    idp.takes_pushed_requests = True
+    idp.fail("par", status=201, body={"expires_in": 60})
+    with pytest.raises(MalformedResponseError, match="has no request_uri"):
+        browser.sign_in(lambda _: pytest.fail("a person was asked"))
+
+
+def test_an_answer_without_a_code_is_malformed(idp: LocalIdP, browser: BrowserSignIn) -> None:
+    """There is nothing to send to the token endpoint."""
+    with pytest.raises(MalformedResponseError, match="has no code"):
+        browser.sign_in(lambda prompt: comes_back(prompt, code="", iss=idp.issuer))
+    assert 0 == idp.count("token")
+
+
 def test_endpoints_may_be_given(idp: LocalIdP) -> None:
     """Without an issuer no metadata are read."""
     flow = BrowserSignIn(authorization_url=idp.authorization_url, token_url=idp.token_url, client_id="app")
@@ -266,3 +281,9 @@ def test_accounts_lie_side_by_side() -> None:
     kind = {"issuer": "https://idp.example.com", "client_id": "app"}
     keys = {SignedInFetcher(DeviceSignIn(**kind, account=account)).cache_key for account in ("", "alice", "bob")}
     assert 3 == len(keys)
+
+
+def test_a_fetcher_wants_a_flow() -> None:
+    """What prompts nobody is refused at once, by its class."""
+    with pytest.raises(ConfigurationError, match="must be a DeviceSignIn or a BrowserSignIn, not str"):
+        SignedInFetcher("app")  # type: ignore[arg-type]  # wrong

@@ -62,3 +62,23 @@ def test_another_key_signs_another_token() -> None:
     one, same, other = (SignedJwtFetcher(key, {"iss": "a"}) for key in (SECRET, SECRET, SECRET[1:]))
     assert one.cache_key == same.cache_key
     assert one.cache_key != other.cache_key
+
+
+def test_a_key_may_be_an_object() -> None:
+    """Of the package cryptography, as those give it that keep keys in hardware."""
+    needs.module("jwt")
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    head, claims = claims_of(SignedJwtFetcher(lambda: ec.generate_private_key(ec.SECP256R1()), {"iss": "app"}))
+    assert ("ES256", "app") == (head["alg"], claims["iss"])
+
+
+def test_a_key_of_another_kind_cannot_sign() -> None:
+    """The error names the algorithm that was asked for, and has nothing of what the libraries said."""
+    needs.module("jwt")
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    source = SignedJwtFetcher(lambda: ec.generate_private_key(ec.SECP256R1()), {"iss": "app"}, algorithm="RS256")
+    with pytest.raises(ConfigurationError, match="key cannot sign these claims with the algorithm RS256") as caught:
+        source.fetch(THEN)
+    assert caught.value.__context__ is None
