@@ -1,5 +1,6 @@
 """`tokenkit demo`, which is the quickstart, shows what it promises."""
 
+import io
 import re
 import runpy
 import subprocess
@@ -50,3 +51,18 @@ def test_the_demo_tells_what_happens_and_ends() -> None:
 def test_the_quickstart_is_the_demo() -> None:
     """One piece of code, so that the README's first line shows what is tested here."""
     assert demo.main is runpy.run_path(str(QUICKSTART))["main"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_time_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is written over shows that the demo is not stuck; a pipe gets none."""
+    for screen in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stdout", screen)
+        story = demo._Story()
+        story.wait(0.01)
+        story.tell("done")
+        assert isinstance(screen, Terminal) is ("s  ...\r\x1b[K" in screen.getvalue())

@@ -132,6 +132,13 @@ def test_a_hanging_request_is_cut_off_by_stop():
         assert isinstance(answer.exception(), requests.ConnectionError)
 
 
+def test_an_answer_without_a_body_has_no_length(local_idp):
+    """204 says that there is none (RFC 9110 section 8.6)."""
+    local_idp.fail("token", status=204)
+    answer = ask(local_idp)
+    assert (204, False) == (answer.status_code, "Content-Length" in answer.headers)
+
+
 def test_a_dripping_answer_outlives_a_limit_per_read(local_idp):
     """Every byte is in time, the whole is not; when healed, the rest comes at once."""
     local_idp.fail("token", kind="drip")

@@ -71,7 +71,14 @@ def test_a_code_is_good_for_whoever_asked(idp: LocalIdP, wrong: dict[str, str]) 
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"code_challenge_method": "plain"}, {"redirect_uri": "https://evil.example/"}, {"client_id": "nobody"}]
+    "wrong",
+    [
+        {"code_challenge_method": "plain"},
+        {"redirect_uri": "https://evil.example/"},
+        {"client_id": "nobody"},
+        {"response_type": "token"},
+        {"request_uri": "urn:ietf:params:oauth:request_uri:nobody-pushed-it"},
+    ],
 )
 def test_a_wrong_request_leads_nowhere(idp: LocalIdP, wrong: dict[str, str]) -> None:
     """It is told on a page, and the browser is sent to no address that the request names."""
@@ -135,3 +142,22 @@ def test_a_device_code_expires(idp: LocalIdP, fake_clock: FakeClock) -> None:
     fake_clock.advance(device["expires_in"])
     assert "expired_token" == poll(idp, device)["error"]
     assert 404 == idp.approve(device["user_code"])
+
+
+def test_a_person_types_what_the_device_shows(idp: LocalIdP) -> None:
+    """The page has the code in its form, and shows that again where the password is wrong."""
+    device = begin(idp)
+    page = requests.get(device["verification_uri_complete"], timeout=5)
+    assert (200, True) == (page.status_code, device["user_code"] in page.text)
+    form = {"user_code": device["user_code"], "username": "alice", "password": "wrong"}
+    again = requests.post(device["verification_uri"], data=form, timeout=5)
+    assert (403, True) == (again.status_code, device["user_code"] in again.text)
+    assert "authorization_pending" == poll(idp, device)["error"]
+
+
+def test_a_device_code_is_good_for_whoever_asked(idp: LocalIdP) -> None:
+    """Another client gets nothing for it (RFC 8628 section 3.4)."""
+    idp.add_client("other", "secret")
+    form = {"grant_type": DEVICE_CODE, "device_code": begin(idp)["device_code"]}
+    answer = requests.post(idp.token_url, auth=("other", "secret"), data=form, timeout=5)
+    assert "invalid_grant" == answer.json()["error"]

@@ -230,7 +230,3 @@ def _compare(*rows: tuple[str, Counter[str], LocalIdP]) -> None:
     for name, counted, idp in rows:
         made, calls = counted["good"] + counted["failed"], sum(idp.count(step) for step in _STEPS)
         sys.stdout.write(f"{name:14}{made:10}{counted['failed']:8}{calls:13}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -100,11 +101,15 @@ def _fork(work: Callable[[], object]) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: a fork beside threads; that is the test
         pid = os.fork()
     if pid == 0:
-        status = 1
-        try:
-            status = 0 if work() else 2
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
+        _live(work)
     return pid
+
+
+def _live(work: Callable[[], object]) -> NoReturn:
+    status = 1
+    try:
+        status = 0 if work() else 2
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)

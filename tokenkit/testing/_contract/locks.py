@@ -47,8 +47,8 @@ class LockContract(EntryContract):
 
     def test_the_lock_is_not_reentrant(self, storage: TokenStorage) -> None:
         """A thread that holds the lock does not get it again."""
-        with storage.lock("key", _PATIENCE), pytest.raises(StorageLockTimeoutError), storage.lock("key", 0):
-            pass
+        with storage.lock("key", _PATIENCE), pytest.raises(StorageLockTimeoutError):
+            storage.lock("key", 0).__enter__()
 
     def test_keys_are_locked_apart(self, storage: TokenStorage) -> None:
         """Two keys have two locks."""
@@ -109,8 +109,8 @@ class LockContract(EntryContract):
         with storage.lock("key", _PATIENCE):
 
             def child() -> bool:
-                with pytest.raises(StorageLockTimeoutError), storage.lock("key", 0.1):
-                    pass
+                with pytest.raises(StorageLockTimeoutError):
+                    storage.lock("key", 0.1).__enter__()
                 return True
 
             assert in_child(child)
