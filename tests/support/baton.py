@@ -26,6 +26,7 @@ PACKAGE = str(Path(tokenkit.__file__).parent)
 PATIENCE = 30.0  # real seconds
 MOST_STEPS = 8_000
 _STARTS = ("start_new_thread", "start_joinable_thread", "_start_joinable_thread")
+_RUN = threading.Thread.run.__code__
 
 
 class Stuck(BaseException):
@@ -86,42 +87,47 @@ class Baton:
         task.can = None
 
     def _profile(self, frame: FrameType, event: str, arg: Any) -> None:
-        if self.over:
-            self._let_go(event, arg)
-            return
-        thread = threading.current_thread()
-        task = self._tasks.get(thread)
-        if task is None:
-            self._arrive(thread)
-            return
-        code = frame.f_code
-        if event == "call" and code.co_filename.startswith(PACKAGE):
-            if code is Guard.__enter__.__code__:
-                guard = frame.f_locals["self"]
-                self.wait(lambda: _is_free(guard))
-            elif self.random.random() < self._often:
-                self._pass_on(task)
-        elif event == "c_call" and arg.__name__ in _STARTS:
-            self._await_arrivals()  # they are numbered in the order in which they were started
-            self._started += 1
+        # Called thousands of times in a world, mostly for nothing: what is told apart first costs least.
+        if event == "call":
+            code = frame.f_code
+            if code.co_filename.startswith(PACKAGE):
+                if not self.over:
+                    self._enter(frame)
+            elif code is _RUN and not self.over:
+                self._arrive()
+        elif event == "return":
+            if frame.f_code is _RUN and not self.over:
+                self._depart()
+        elif event == "c_call":
+            if _is_get(arg):
+                self._get(arg.__self__)
+            elif arg.__name__ in _STARTS and not self.over:
+                self._await_arrivals()  # they are numbered in the order in which they were started
+                self._started += 1
         elif event == "c_exception" and arg.__name__ in _STARTS:
             self._started -= 1
-        elif event == "c_call" and _is_get(arg):
-            jobs = arg.__self__
-            self.wait(lambda: not jobs.empty())
-            self._let_go(event, arg)
-        elif event == "return" and code is threading.Thread.run.__code__:
-            sys.setprofile(None)  # what is left to do is its end
-            del self._tasks[thread]
-            self._next(None).gate.release()
 
-    def _let_go(self, event: str, arg: Any) -> None:
-        if self.over and event == "c_call" and _is_get(arg) and arg.__self__.empty():
+    def _enter(self, frame: FrameType) -> None:
+        if frame.f_code is Guard.__enter__.__code__:
+            guard = frame.f_locals["self"]
+            self.wait(lambda: _is_free(guard))
+        elif self.random.random() < self._often:
+            self._pass_on(self._tasks[threading.current_thread()])
+
+    def _get(self, jobs: "queue.SimpleQueue[object]") -> None:
+        """Wait in virtual time for what a thread takes from *jobs* next; where the world is over, nothing comes."""
+        if not self.over:
+            self.wait(lambda: not jobs.empty())
+        if self.over and jobs.empty():
             raise queue.Empty  # as if it had lingered for long enough
 
-    def _arrive(self, thread: threading.Thread) -> None:
-        task = _Task()
-        self._tasks[thread] = task
+    def _depart(self) -> None:
+        sys.setprofile(None)  # what is left to do is its end
+        del self._tasks[threading.current_thread()]
+        self._next(None).gate.release()
+
+    def _arrive(self) -> None:
+        task = self._tasks[threading.current_thread()] = _Task()
         self._arrived += 1
         task.gate.acquire()
 
@@ -162,9 +168,7 @@ class Baton:
 
 
 def _is_get(function: Any) -> bool:
-    return getattr(function, "__name__", "") == "get" and isinstance(
-        getattr(function, "__self__", None), queue.SimpleQueue
-    )
+    return function.__name__ == "get" and isinstance(function.__self__, queue.SimpleQueue)
 
 
 def _is_free(guard: Guard) -> bool:

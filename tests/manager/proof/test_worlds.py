@@ -1,6 +1,6 @@
-"""A few hundred worlds of threads, failures and hung fetches, each in its own order; and mutants, which are caught.
+"""A few thousand worlds of threads, failures and hung fetches, each in its own order; and mutants, which are caught.
 
-``TOKENKIT_WORLDS=5000`` runs more, ``TOKENKIT_WORLD=17`` one again.
+``TOKENKIT_WORLDS=20000`` runs more, ``TOKENKIT_WORLD=17`` one again.
 """
 
 import gc
@@ -29,7 +29,7 @@ from tokenkit.tokens import Token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), unmeasured]
 
-WORLDS = int(os.environ.get("TOKENKIT_WORLDS", "500"))
+WORLDS = int(os.environ.get("TOKENKIT_WORLDS", "2000"))
 LIFE = 100.0
 LIMIT = 5.0  # seconds that a fetch may take
 
@@ -222,7 +222,8 @@ def test_no_order_of_events_breaks_a_promise() -> None:
     wrong: list[str] = []
     for seed in seeds:
         wrong += visit(seed)
-        gc.collect()
+        if seed % 50 == 0:  # each would cost more than a world
+            gc.collect()
         if len(wrong) > 5:
             break
     assert [] == wrong
