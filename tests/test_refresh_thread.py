@@ -117,6 +117,30 @@ def test_work_that_breaks_off_leaves_its_worker() -> None:
         assert "tokenkit-worker" == owner.diary.get(timeout=PATIENCE)
 
 
+class Interrupted(Owner):
+    """Something is thrown into its first answer."""
+
+    tried = False
+
+    def begin(self, now: float, may_supersede: bool) -> Work | None:
+        if not self.tried:
+            self.tried, self._moment = True, now
+            raise BrokenOff
+        return super().begin(now, may_supersede)
+
+
+def test_who_was_asked_when_something_was_thrown_in_is_asked_again() -> None:
+    """At once, and the worker that was to have its work does it: none is left behind."""
+    before = set(threading.enumerate())
+    thread = RefreshThread(FakeClock())
+    owner = Interrupted(thread, 0.0)
+    thread.ensure()
+    assert "asked at 1000" == owner.diary.get(timeout=PATIENCE)
+    assert "asked at 1000" == owner.diary.get(timeout=PATIENCE)
+    assert "tokenkit-worker" == owner.diary.get(timeout=PATIENCE)
+    assert 1 == len({one for one in threading.enumerate() if one.name == "tokenkit-worker"} - before)
+
+
 def test_an_owner_hears_that_no_worker_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked again; the thread goes on."""
     clock = FakeClock()

@@ -182,19 +182,22 @@ class RefreshThread:
         self._take_in()
         now = self.clock.monotonic()
         self._see_steps(now)
-        while self._heap and self._heap[0][0] <= now:
-            moment, _, ticket = heapq.heappop(self._heap)
-            if moment != self._moments.get(ticket):
-                continue
-            del self._moments[ticket]
-            owner = ticket()
-            if owner is not None:
-                self._ask(owner, ticket, now)
-        owner = None  # or the manager could never be collected
-        self._age(now)
-        while self._ready and len(self._doorbell.young) < _MOST_YOUNG:
-            ticket = heapq.heappop(self._ready)[2]
-            self._begin(ticket, now)
+        ticket = None
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                moment, _, ticket = heapq.heappop(self._heap)
+                if moment == self._moments.get(ticket):
+                    del self._moments[ticket]
+                    self._ask(ticket, now)
+            self._age(now)
+            while self._ready and len(self._doorbell.young) < _MOST_YOUNG:
+                ticket = heapq.heappop(self._ready)[2]
+                self._begin(ticket, now)
+        except BaseException:  # whoever was to be asked is asked again: nobody else reminds this thread
+            if ticket is not None:
+                self._moments.pop(ticket, None)
+                self._push(now, ticket)
+            raise
         moments = [begun + _YOUNG for begun in itertools.islice(self._doorbell.young.values(), 1)]
         if not self._moments:
             self._heap.clear()  # what is left of it is out of date
@@ -240,17 +243,16 @@ class RefreshThread:
             self._heap = [(now, next(self._count), ticket) for ticket in self._moments]
         self._wall_ahead = ahead
 
-    def _ask(self, owner: Renewable, ticket: weakref.ref[Any], now: float) -> None:
-        try:
-            again_at, rank = owner.tick(now)
-            if rank == AT_ONCE:
-                self._begin(ticket, now)
-            elif rank is not None:
-                heapq.heappush(self._ready, (rank, next(self._count), ticket))
-            self._push(again_at if again_at > now else now + _TRY_AGAIN, ticket)  # whatever it says, this never spins
-        except BaseException:
-            self._push(now, ticket)
-            raise
+    def _ask(self, ticket: weakref.ref[Any], now: float) -> None:
+        owner: Renewable | None = ticket()
+        if owner is None:
+            return
+        again_at, rank = owner.tick(now)
+        if rank == AT_ONCE:
+            self._begin(ticket, now)
+        elif rank is not None:
+            heapq.heappush(self._ready, (rank, next(self._count), ticket))
+        self._push(again_at if again_at > now else now + _TRY_AGAIN, ticket)  # whatever it says, this never spins
 
     def _age(self, now: float) -> None:
         """Take their places from those who have had them for too long."""
@@ -273,16 +275,19 @@ class RefreshThread:
                 owner.refuse()
                 self._push(now + _TRY_AGAIN, ticket)
             return
-        owner = ticket()
-        has_room = len(self._old) + len(self._doorbell.young) < _MOST_HUNG
-        work = None if owner is None else owner.begin(now, has_room)
-        if work is None:
-            self._idle[worker] = None
-            return
-        self._push(work.again_at, ticket)
-        mark, done = object(), self._put
-        self._doorbell.young[mark] = now
-        worker.jobs.put((work.run, lambda: done(mark)))
+        work = None
+        try:
+            owner = ticket()
+            has_room = len(self._old) + len(self._doorbell.young) < _MOST_HUNG
+            work = None if owner is None else owner.begin(now, has_room)
+        finally:
+            if work is None:
+                self._idle[worker] = None
+        if work is not None:
+            self._push(work.again_at, ticket)
+            mark, done = object(), self._put
+            self._doorbell.young[mark] = now
+            worker.jobs.put((work.run, lambda: done(mark)))
 
     def _worker(self) -> _Worker:
         try:

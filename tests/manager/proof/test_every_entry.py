@@ -6,6 +6,8 @@ there. Which are the places is found by tracing, so that a new one is tried as s
 
 import sys
 import threading
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,11 +18,16 @@ from support.rotating import RotatingSource, TellingClock
 
 import tokenkit
 from tokenkit import RefreshPolicy, TokenManager
+from tokenkit.contracts import FetchContext
+from tokenkit.fetchers import CallableTokenFetcher
 from tokenkit.storage import InMemoryTokenStorage
+from tokenkit.testing import FakeClock
+from tokenkit.tokens import Token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), unmeasured]
 
 PACKAGE = str(Path(tokenkit.__file__).parent)
+TESTING = str(Path(PACKAGE, "testing"))  # what falls into the test's own clock says nothing
 POLICY = RefreshPolicy(
     initial_retry_timeout=0.01,
     max_retry_timeout=0.02,
@@ -45,7 +52,8 @@ class Entries:
         self.place: str | None = None
 
     def trace(self, frame: FrameType, event: str, arg: object) -> Any:
-        if self.armed and self.place is None and frame.f_code.co_filename.startswith(PACKAGE):
+        file = frame.f_code.co_filename
+        if self.armed and self.place is None and file.startswith(PACKAGE) and not file.startswith(TESTING):
             self._left -= 1
             if self._left <= 0:
                 self.place = f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
@@ -147,3 +155,49 @@ def test_an_interrupt_at_every_entry_costs_nothing(stored: bool, background: boo
         wrong += found
     assert [] == wrong
     assert number > 50
+
+
+def renewed_ahead(number: int, stored: bool) -> tuple[str | None, bool]:
+    """Interrupt a renewal that nobody waits for; return the place, and whether the token was renewed all the same."""
+    clock, entries, life = FakeClock(), Entries(number), 1000.0
+
+    def fetch(context: FetchContext) -> Token:
+        return Token(f"t{clock.monotonic():g}", issued_at=clock.now(), expires_at=clock.now() + timedelta(seconds=life))
+
+    storage = InMemoryTokenStorage() if stored else None
+    manager = TokenManager(CallableTokenFetcher(fetch), storage, policy=RefreshPolicy(jitter=0), clock=clock)
+    threading.settrace(entries.trace)
+    try:
+        first = manager.get_token(LIMIT)
+        clock.wait_until_parked()
+        entries.armed = True
+        clock.advance(0.8 * life)
+        for step in (2.0, 30.0, 60.0, 60.0):  # seconds, of the 190 before it expires
+            with suppress(AssertionError):  # where it cost the thread itself, or a worker its work
+                clock.wait_until_parked(timeout=0.1)
+            if manager.current is not first:
+                break
+            clock.advance(step)
+    finally:
+        threading.settrace(None)  # type: ignore[arg-type]
+    entries.armed = False
+    renewed = manager.current is not first
+    manager.close(0)
+    clock.advance(60)
+    return entries.place, renewed
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["alone", "stored"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of a thread that it ended
+def test_an_interrupt_at_every_entry_of_the_threads_leaves_no_token_to_expire(stored: bool) -> None:
+    """A token that is due is renewed in time though nobody asks, wherever it falls into the thread or its worker."""
+    number, late = 0, []
+    while True:
+        number += 1
+        place, renewed = renewed_ahead(number, stored)
+        if place is None:
+            break
+        if not renewed:
+            late.append(place)
+    assert [] == late
+    assert number > 30
