@@ -32,11 +32,11 @@ POLICY = RefreshPolicy(
     initial_retry_timeout=0.01,
     max_retry_timeout=0.02,
     lock_timeout=0.2,
-    refresh_request_timeout=3,
+    refresh_request_timeout=8,
     min_renewal_interval=0,
 )
 LIMIT = 10.0  # seconds that a caller is waited for here
-LATEST = 1.5  # seconds after which a token must be there: a wait is cut to one
+LATEST = 4.0  # seconds after which a token must be there: a wait is cut to one, and a loaded machine adds to that
 
 
 class Interrupt(BaseException):
