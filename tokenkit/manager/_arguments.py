@@ -40,16 +40,13 @@ def check_parts(provider: object, storage: object, policy: object, clock: object
     if storage is not None and not isinstance(storage, TokenStorage):
         raise ConfigurationError(f"storage must be a TokenStorage or None, not {type(storage).__name__}")
     assert isinstance(policy, RefreshPolicy)
+    attempt = policy.seconds("refresh_request_timeout")
     for lease in (provider.lock_lease, None if storage is None else storage.lock_lease):
-        _check_lease(lease, policy.seconds("refresh_request_timeout"))
-
-
-def _check_lease(lease: float | None, attempt: float) -> None:
-    if lease is not None and attempt > lease:
-        raise ConfigurationError(
-            f"refresh_request_timeout ({attempt:g} s) is longer than the storage's lock_lease ({lease:g} s), so two"
-            " could renew at once; give the storage a longer lock_lease"
-        )
+        if lease is not None and attempt > lease:
+            raise ConfigurationError(
+                f"refresh_request_timeout ({attempt:g} s) is longer than the storage's lock_lease ({lease:g} s), so two"
+                " could renew at once; give the storage a longer lock_lease"
+            )
 
 
 def optional(name: str, value: T | None, kind: type[T]) -> T | None:

@@ -38,9 +38,6 @@ class RenewalCondition:
 
     def notify_all(self) -> None:
         """Wake everyone who waits."""
-        mailboxes, self._mailboxes = (
-            self._mailboxes,
-            set(),
-        )  # taken away whole: who leaves meanwhile touches the new one
+        mailboxes, self._mailboxes = self._mailboxes, set()  # whole: who leaves meanwhile touches the new one
         for mailbox in mailboxes:
             mailbox.put(None)

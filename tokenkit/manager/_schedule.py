@@ -165,19 +165,14 @@ class Schedule:
         self.state.see_wall(now)
         if self.stopped:
             return math.inf, None
-        attempt = self._under_way(now)
-        if attempt is not None and attempt.unclaimed:
+        if self._unclaimed(now) is not None:
             return self._next_look(now), AT_ONCE
-        if self.attempts.awaited_look is not None:
-            return self.next_change(now), AT_ONCE
         if self._is_due(now):
             snapshot = self.state.snapshot
             most_urgent_first = math.inf if snapshot is None else snapshot.expired_at
             # Until there is a place for it only a look can come up: to be asked before then would be for nothing.
             return self._next_look(now), (_SLOWLY if self._is_slow else _AHEAD, most_urgent_first)
-        if self._should_look(now):
-            return self.next_change(now), (_LOOK, now)
-        return self.next_change(now), None
+        return self.next_change(now), (_LOOK, now) if self._should_look(now) else None
 
     def begin(self, now: float, may_supersede: bool) -> Attempt | None:
         """Return what the thread shall have run now, if there is anything to do.
@@ -188,11 +183,9 @@ class Schedule:
         """
         if self.stopped:
             return None
-        attempt = self._under_way(now)
-        if attempt is not None and attempt.unclaimed:
-            return attempt
-        if self.attempts.awaited_look is not None:
-            return self.attempts.awaited_look
+        unclaimed = self._unclaimed(now)
+        if unclaimed is not None:
+            return unclaimed
         if self._is_due(now) and (may_supersede or not self.attempts.hang):
             return self.attempts.request(now, self._limit, reason=self.state.reason(now))
         if self._should_look(now):
@@ -206,6 +199,11 @@ class Schedule:
         if self.stopped or not self.state.wanted or self._under_way(now) or self.attempts.are_exhausted(now):
             return self.attempts.current
         return self.attempts.request(now, self._limit, reason=self.state.reason(now), forced=True)
+
+    def _unclaimed(self, now: float) -> Attempt | None:
+        """Return what somebody waits for and no thread runs yet."""
+        attempt = self._under_way(now)
+        return attempt if attempt is not None and attempt.unclaimed else self.attempts.awaited_look
 
     def _is_due(self, now: float) -> bool:
         is_free = self._under_way(now) is None and not self.attempts.are_exhausted(now)

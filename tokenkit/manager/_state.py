@@ -5,11 +5,11 @@ Rules without a lock or a thread of their own; all of it is guarded by the lock 
 
 from __future__ import annotations
 
-import copy
 import math
 from datetime import datetime
 from typing import Literal, NamedTuple, final
 
+from tokenkit._dataclasses import dataclass, replace
 from tokenkit._sources.judging import is_newer
 from tokenkit.clock import Clock
 from tokenkit.contracts import Challenge
@@ -24,31 +24,18 @@ _LONGEST_INTERVAL = 60.0  # seconds: what the interval between renewals for reje
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """A held token and its deadlines. Never changed: readers take one reference and see one whole state."""
 
-    __slots__ = ("asked_at", "challenge", "due_at", "exempt", "expired_at", "generation", "landed_at", "token")
-
-    def __init__(
-        self,
-        token: Token,
-        *,
-        asked_at: float,
-        due_at: float,
-        expired_at: float,
-        landed_at: float,
-        generation: int,
-        exempt: bool,
-        challenge: Challenge | None = None,
-    ) -> None:
-        self.token = token
-        self.asked_at = asked_at  # when the attempt began that asked the source for it; -inf: found in the storage
-        self.due_at = due_at
-        self.expired_at = expired_at
-        self.landed_at = landed_at
-        self.generation = generation  # how many tokens came before it in this process
-        self.challenge = challenge  # what the source was told when it gave this
-        self.exempt = exempt  # a first fetch, or one that the user asked for: may be replaced at any age
+    token: Token
+    asked_at: float  # when the attempt began that asked the source for it; -inf: found in the storage
+    due_at: float
+    expired_at: float
+    landed_at: float
+    generation: int  # how many tokens came before it in this process
+    challenge: Challenge | None  # what the source was told when it gave this
+    exempt: bool  # a first fetch, or one that the user asked for: may be replaced at any age
 
 
 class Rejection(NamedTuple):
@@ -178,11 +165,8 @@ class TokenState:
         """
         held = self.snapshot
         left = None if held is None else held.token.expires_in(self._clock.now())
-        if held is None or left is None or now + max(left, 0.0) >= held.due_at:
-            return
-        due = copy.copy(held)
-        due.due_at = now + max(left, 0.0)
-        self.snapshot = due
+        if held is not None and left is not None and now + max(left, 0.0) < held.due_at:
+            self.snapshot = replace(held, due_at=now + max(left, 0.0))
 
     def publish(
         self, token: Token, now: float, *, asked_at: float, challenge: Challenge | None = None, ahead: bool = False
