@@ -3,6 +3,7 @@
 import io
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,19 @@ def test_on_a_terminal_the_time_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
         story.wait(0.01)
         story.tell("done")
         assert isinstance(screen, Terminal) is ("s  ...\r\x1b[K" in screen.getvalue())
+
+
+def test_an_interrupt_ends_the_demo_at_once() -> None:
+    """Its threads do not go on to the end of the story."""
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    start += "from tokenkit.cli import main; sys.exit(main(['demo']))"
+    command = [sys.executable, "-W", "error", "-c", start]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("the first token" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert "" == process.communicate(timeout=10)[1]  # the story takes 15
+        finally:
+            process.kill()
+    assert 130 == process.returncode

@@ -1,6 +1,7 @@
 """The command: what it prints where, how it ends, and what it never shows."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -267,3 +268,68 @@ def test_an_output_that_cannot_be_written_is_told(config: Path, command: str) ->
         asked = [*SCRIPT, command, "--config", str(config), "orders"]
         done = subprocess.run(asked, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
     assert (1, f"tokenkit: {os.strerror(errno.ENOSPC)}\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(("command", "status", "said"), [("token", 1, "standard output"), ("keep", 0, "")])
+def test_a_closed_standard_output(config: Path, command: str, status: int, said: str) -> None:
+    """A command that has something to write says in one line that it cannot; one that has nothing works."""
+    options = ["--once"] if command == "keep" else []
+    asked = [*SCRIPT, command, "--config", str(config), *options, "orders"]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *asked]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (status, len(said and "1")) == (done.returncode, done.stderr.count("\n"))
+    assert said in done.stderr
+
+
+def test_a_closed_standard_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The exit status says it all."""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert 2 == main(["token", "--config", str(tmp_path / "missing.toml")])
+
+
+def test_a_name_that_the_terminal_cannot_show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is written by its code points."""
+    path = tmp_path / "one.toml"
+    path.write_text('["\u00e9t\u00e9"]\nsource = "static"\ntoken = "abc"\n', encoding="utf-8")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert [0, 0] == [main([command, "--config", str(path)]) for command in ("list", "check")]
+    assert b"\\xe9t\\xe9\n[\\xe9t\\xe9] is good\n" == written.getvalue()
+
+
+def test_without_any_configuration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A newcomer reads where one was looked for."""
+    for name in [name for name in os.environ if name.startswith("TOKENKIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    status, _out, err = run(capsys, "token")
+    assert 2 == status
+    assert f"no configuration: give --config FILE; there is no {tmp_path / 'tokenkit.toml'}, and " in err
+    assert "no environment variable begins with TOKENKIT_\n" in err
+    status, _out, err = run(capsys, "token", "orders")
+    assert (2, 1) == (status, err.count("give --config FILE"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_such_module:manager", "no_such_module:manager cannot be had: there is no module 'no_such_module'"),
+        ("os:manager", "os:manager cannot be had: os has no 'manager'"),
+        ("os:sep", "os:sep is no TokenManager, nor a function that returns one"),
+        ("os:getcwd", "os:getcwd is no TokenManager, nor a function that returns one"),
+        ("os:kill", "os:kill cannot be had: TypeError"),
+    ],
+)
+def test_an_object_that_cannot_be_had(capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:
+    """The line says which part of the name is wrong."""
+    assert (2, "", f"tokenkit: {said}\n") == run(capsys, "token", name)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "nan", "inf"])
+def test_seconds_that_are_none(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """It says what they look like."""
+    with pytest.raises(SystemExit):
+        main(["token", "--min-valid", text])
+    assert "argument --min-valid: must be seconds, at least 0\n" in capsys.readouterr().err

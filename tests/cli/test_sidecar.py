@@ -210,15 +210,41 @@ def test_a_long_command_still_has_a_good_token(config: Path, local_idp: LocalIdP
         assert local_idp.is_active(process.stdout.readline().strip())
 
 
-def test_exec_passes_a_signal_on(config: Path) -> None:
-    """SIGTERM reaches the command, whose end is told as a shell tells it."""
+@pytest.mark.parametrize(
+    ("ignored", "sent", "ended"),
+    [("SIGUSR1", "SIGTERM", "SIGTERM"), ("SIGTERM", "SIGHUP", "SIGHUP"), ("SIGHUP", "SIGHUP", "SIGTERM")],
+)
+def test_exec_passes_a_signal_on(config: Path, tmp_path: Path, ignored: str, sent: str, ended: str) -> None:
+    """It reaches the command, whose end is told as a shell tells it, but for one that nohup ignores. No file stays."""
     child = "import signal, sys; print('ready', flush=True); signal.pause()"
-    command = [*TOKENKIT, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", child]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    start = (
+        "import signal; [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGHUP, signal.SIGTERM)];"
+        f"signal.signal(signal.{ignored}, signal.SIG_IGN); import sys; from tokenkit.cli import main; sys.exit(main())"
+    )
+    command = [*TOKENKIT[:3], "-c", start, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", child]
+    (tmp_path / "temporary").mkdir()
+    there = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=there) as process:
         assert process.stdout is not None
         assert "ready\n" == process.stdout.readline()
-        process.terminate()
-        assert 128 + signal.SIGTERM == process.wait(PATIENCE)
+        process.send_signal(getattr(signal, sent))
+        if sent != ended:
+            process.send_signal(getattr(signal, ended))
+        assert 128 + getattr(signal, ended) == process.wait(PATIENCE)
+    assert [] == list((tmp_path / "temporary").iterdir())
+
+
+def test_a_hang_up_ends_keep_as_sigterm_does(config: Path, tmp_path: Path) -> None:
+    """The terminal has gone: no file is left that says all is well."""
+    health = tmp_path / "health"
+    start = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    start += "from tokenkit.cli import main; sys.exit(main())"
+    command = [*TOKENKIT[:3], "-c", start, "keep", "orders", "--config", str(config), "--health", str(health)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        await_file(health)
+        process.send_signal(signal.SIGHUP)
+        assert "" == process.communicate(timeout=PATIENCE)[1]
+    assert (0, False) == (process.returncode, health.exists())
 
 
 @pytest.mark.posix
@@ -243,7 +269,10 @@ def test_a_command_comes_after_two_dashes(words: list[str], capsys: Any) -> None
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert 2 == caught.value.code
-    assert "exec takes a command after --" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "exec takes a command after --" in said
+    assert said.startswith(f"usage: tokenkit {words[0]} ")
+    assert ("[NAME] -- COMMAND" in said) == (words[0] == "exec")
 
 
 def test_no_secret_is_in_the_list_of_processes(config: Path, local_idp: LocalIdP) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import closing
 
 from tokenkit._sources.grants import take_out
 from tokenkit.cli._managers import configuration, name_in, opened
-from tokenkit.cli._tokens import told
+from tokenkit.cli._tokens import told, write
 from tokenkit.clock import SystemClock
 from tokenkit.errors import ConfigurationError
 from tokenkit.events import TokenListener
@@ -46,4 +45,4 @@ def forget(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     else:
         with closing(storage):
             take_out(storage, source.cache_key, source.grant_key, None, lambda _token: None, SystemClock().now())
-    sys.stdout.write(f"{parts.place} is forgotten here\n")
+    write(f"{parts.place} is forgotten here")

@@ -35,6 +35,11 @@ def configuration(asked: argparse.Namespace) -> tuple[Configuration, str]:
         path = str(_own_file())
     if path is None:
         prefix = asked.prefix or _PREFIX
+        if not asked.prefix and not any(name.startswith(f"{_PREFIX}_") for name in os.environ):
+            raise ConfigurationError(
+                f"no configuration: give --config FILE; there is no {_own_file()}, and no environment variable begins"
+                f" with {_PREFIX}_"
+            )
         return Configuration.from_environment(prefix), f"{prefix.rstrip('_')}_*"
     if path == _STANDARD_INPUT:
         return Configuration.from_text(sys.stdin.read(), "standard input"), "standard input"
@@ -80,14 +85,20 @@ def _imported(name: str) -> TokenManager:
     module, _, attribute = name.partition(":")
     sys.path.insert(0, "")  # the directory in which the command runs, as for python -m
     try:
-        found = getattr(import_module(module), attribute)
-        found = found if isinstance(found, TokenManager) else found()
+        holder = import_module(module)
+        found = getattr(holder, attribute, None)
+        if callable(found) and not isinstance(found, TokenManager):
+            found = found()
+    except ModuleNotFoundError as error:
+        problem = f"{name} cannot be had: there is no module {error.name!r}"
     except Exception as error:  # a user's module
         problem = f"{name} cannot be had: {type(error).__name__}"
     else:
         if isinstance(found, TokenManager):
             return found
         problem = f"{name} is no TokenManager, nor a function that returns one"
+        if not hasattr(holder, attribute):
+            problem = f"{name} cannot be had: {module} has no {attribute!r}"
     raise ConfigurationError(problem)
 
 

@@ -30,6 +30,8 @@ logger: logging.Logger = logging.getLogger("tokenkit.cli")
 
 _LONGEST_NAP = 5.0  # seconds
 _NAP_IN_TROUBLE = 1.0  # seconds: how late a lost storage or a full disk is tried again
+_ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # no SIGHUP on Windows
+_PASSED_ON = tuple(getattr(signal, name) for name in ("SIGQUIT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 _clock = SystemClock()
 
 
@@ -51,7 +53,8 @@ class _Wake(TokenListener):
 
 @contextmanager
 def _heeding(wake: _Wake, *numbers: int) -> Iterator[None]:
-    before = {number: signal.signal(number, wake.on_signal) for number in numbers}
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup has it
+    before = {number: signal.signal(number, wake.on_signal) for number in heeded}
     try:
         yield
     finally:
@@ -72,7 +75,7 @@ def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
             if target is not None:
                 target.write(token)
             return
-        with _heeding(wake, signal.SIGTERM), Health.at(asked.health) as health:
+        with _heeding(wake, *_ENDS), Health.at(asked.health) as health:
             _keep(manager, target, health, wake)
 
 
@@ -106,19 +109,17 @@ def execute(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:
         The status of the command; 128 and the signal's number where a signal ended it.
     """
     wake = _Wake()
-    with (
-        opened(asked, [*listeners, wake]) as manager,
-        tempfile.TemporaryDirectory(prefix="tokenkit-") as directory,  # 0700
-    ):
+    with opened(asked, [*listeners, wake]) as manager:
         token = fresh_token(manager, asked.timeout)
-        target = TokenFile(Path(directory, "token"))
-        target.write(token)
-        names = {"TOKENKIT_TOKEN": token.access_token, "TOKENKIT_TOKEN_FILE": str(target.path)}
         with (
-            _heeding(wake, signal.SIGTERM, signal.SIGINT),  # first: what comes before the child is there is passed on
-            subprocess.Popen(asked.command_line, env={**os.environ, **names}) as child,
+            _heeding(wake, signal.SIGINT, *_ENDS, *_PASSED_ON),  # first: the file is taken away, whatever comes
+            tempfile.TemporaryDirectory(prefix="tokenkit-") as directory,  # 0700
         ):
-            status = _attend(child, manager, target, wake)
+            target = TokenFile(Path(directory, "token"))
+            target.write(token)
+            names = {"TOKENKIT_TOKEN": token.access_token, "TOKENKIT_TOKEN_FILE": str(target.path)}
+            with subprocess.Popen(asked.command_line, env={**os.environ, **names}) as child:
+                status = _attend(child, manager, target, wake)
     return status if status >= 0 else 128 - status
 
 

@@ -139,5 +139,6 @@ def told(held: Token, indent: str = "") -> None:
 
 
 def write(line: str) -> None:
-    """Write *line* to standard output."""
-    sys.stdout.write(f"{line}\n")
+    """Write *line* to standard output; letters that it cannot show are written by their code points."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))

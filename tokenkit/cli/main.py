@@ -7,7 +7,9 @@ nothing secret.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import os
 import re
 import runpy
 import sys
@@ -20,7 +22,7 @@ from tokenkit.cli._files import reason
 from tokenkit.cli._formats import FORMATS
 from tokenkit.cli._grants import forget, login, logout
 from tokenkit.cli._sidecar import execute, keep
-from tokenkit.cli._tokens import check, list_names, show, status, token
+from tokenkit.cli._tokens import check, list_names, show, status, token, write
 from tokenkit.errors import (
     ConfigurationError,
     SignInRequiredError,
@@ -66,26 +68,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     asked = parser.parse_args(words)
     if (asked.command is execute) != bool(command_line):
-        parser.error("exec takes a command after --, and nothing else does")
+        asked.parser.error("exec takes a command after --, and nothing else does")
     asked.command_line = command_line
     logging.basicConfig(level=logging.INFO if asked.verbose else asked.log_level)
     command: _Command = asked.command
     try:
+        if sys.stdout is None and command not in (execute, keep):  # closed by who started this; these two write nothing
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
         done = command(asked, [_Narrator()] if asked.verbose else [])
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # the reader has gone; closing standard output again would complain
         sys.stdout = None
         return _NO_TOKEN
     except TokenKitError as error:
-        sys.stderr.write(f"tokenkit: {error}\n")
+        _complain(str(error))
         return _status(error)
     except OSError as error:  # such as a full disk; closing standard output again would complain too
         sys.stdout = None
-        sys.stderr.write(f"tokenkit: {reason(error)}\n")
+        _complain(reason(error))
         return _NO_TOKEN
     return done or 0
+
+
+def _complain(problem: str) -> None:
+    if sys.stderr is not None:  # closed by who started this: the status tells
+        sys.stderr.write(f"tokenkit: {problem}\n")
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str]]:
@@ -127,7 +137,7 @@ def _demo(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:
 
 def _complete(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     parser = _parser()
-    sys.stdout.write(script(asked.shell, parser, _commands_of(parser)))
+    write(script(asked.shell, parser, _commands_of(parser)).rstrip())
 
 
 def _commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -158,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     add("login", login, "ask a person to sign in")
     add("logout", logout, "revoke what is stored, and forget it")
     add("forget", forget, "forget what is stored, without any network")
-    add("exec", execute, "run the command after -- with a token in TOKENKIT_TOKEN and TOKENKIT_TOKEN_FILE")
+    running = add("exec", execute, "run the command after -- with a token in TOKENKIT_TOKEN and TOKENKIT_TOKEN_FILE")
+    running.usage = "%(prog)s [OPTION ...] [NAME] -- COMMAND [ARGUMENT ...]"
     _add_keep(add)
     add("demo", _demo, "see it work: 16 threads, an outage, a revocation; 20 seconds, no network", common=False)
     completing = add("completion", _complete, "print completions for a shell to evaluate", common=False)
@@ -186,7 +197,7 @@ class _Commands:
 
     def __call__(self, name: str, command: _Command, told: str, *, common: bool = True) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = self._subparsers.add_parser(name, help=told, description=told)
-        parser.set_defaults(command=command)
+        parser.set_defaults(command=command, parser=parser)
         if common:
             parser.add_argument("name", metavar="NAME", nargs="?", help="a table, or module:object; needless for one")
             parser.add_argument("--config", metavar="FILE", help="a TOML file, - for standard input")
@@ -207,7 +218,10 @@ def _mode(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError("must be seconds, at least 0")
     return seconds

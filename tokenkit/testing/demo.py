@@ -87,9 +87,10 @@ class _Narrator(TokenListener):
 
     def token_refresh(self, event: TokenEvent) -> None:
         if event.result == "error":
+            if not self.is_down:
+                self._tell("no new token: the one held is good still, and this is tried again")
             self.is_down = True
             self.has_failed.set()
-            self._tell("no new token: the one held is good still, and this is tried again")
         elif event.reason == "first":
             self._tell(f"the first token, by three calls: one thread fetched it, {_THREADS} use it")
         elif event.reason == "rejected":
@@ -155,12 +156,12 @@ def _provider(url: str) -> PipelineTokenProvider:
     return PipelineTokenProvider(TokenFetchPipeline(steps, InMemoryTokenStorage()), "shop", refresh_from_step="user")
 
 
-def _work(auth: _Auth, url: str, until: float) -> Counter[str]:
-    """One thread's requests until that moment, counted by how they ended."""
+def _work(auth: _Auth, url: str, over: threading.Event) -> Counter[str]:
+    """One thread's requests until it is over, counted by how they ended."""
     counted: Counter[str] = Counter()
     with requests.Session() as session:
         session.trust_env = False
-        while _clock.monotonic() < until:
+        while not over.is_set():
             try:
                 answer = session.get(url, auth=auth, timeout=10)
                 is_good = answer.status_code == 200
@@ -168,7 +169,7 @@ def _work(auth: _Auth, url: str, until: float) -> Counter[str]:
                 counted["sent again"] += is_good and bool(answer.history)
             except requests.RequestException:
                 counted["failed"] += 1
-            _clock.nap(queue.SimpleQueue(), _PAUSE)
+            over.wait(_PAUSE)
     return counted
 
 
@@ -180,15 +181,18 @@ def main() -> int:
         story = _Story()
         narrator = _Narrator(story)
         story.tell(f"{_THREADS} threads begin to call an API; no token yet")
-        until = _clock.monotonic() + _END
+        over = threading.Event()
         with (
             TokenManager(_provider(idp.url), policy=_POLICY, listeners=[narrator]) as manager,
             ThreadPoolExecutor(2 * _THREADS) as pool,
         ):
-            auth, naive = BearerAuth(manager), _Naive(other.url)
-            ours = [pool.submit(_work, auth, idp.api("orders"), until) for _ in range(_THREADS)]
-            theirs = [pool.submit(_work, naive, other.api("orders"), until) for _ in range(_THREADS)]
-            _trouble(story, narrator, idp, other)
+            try:
+                auth, naive = BearerAuth(manager), _Naive(other.url)
+                ours = [pool.submit(_work, auth, idp.api("orders"), over) for _ in range(_THREADS)]
+                theirs = [pool.submit(_work, naive, other.api("orders"), over) for _ in range(_THREADS)]
+                _trouble(story, narrator, idp, other)
+            finally:
+                over.set()  # after Ctrl-C, too: the pool waits for its threads
         results = [sum((job.result() for job in jobs), Counter[str]()) for jobs in (ours, theirs)]
         _account(narrator, results[0], idp)
         _compare(("tokenkit", results[0], idp), ("naive program", results[1], other))
