@@ -148,3 +148,19 @@ def test_chunks_that_drip_are_not_waited_for(end: bytes) -> None:
     with raw_server(drips_for_ever(CHUNKED + end), says(GOOD)) as server, managed(Issuer()) as manager:
         assert 200 == requests.get(server.url, auth=BearerAuth(manager)).status_code
     assert 3 > time.monotonic() - began
+
+
+# (what rejects, on a connection that the server would keep)
+MARRED: dict[str, Callable[[], Script]] = {
+    "longer than 64 KiB": lambda: floods(CHUNKED + b"\r\nfffffff\r\n"),
+    "ends between two chunks": lambda: says(CHUNKED + b"\r\n2\r\nno\r\n"),
+    "no gzip": lambda: says(b"HTTP/1.1 401 Unauthorized\r\nContent-Encoding: gzip\r\n" + _sized(b"no")),
+}
+
+
+@pytest.mark.parametrize("case", MARRED)
+def test_a_rejection_of_which_nothing_can_be_kept(case: str) -> None:
+    """The second request is sent all the same, and the history has an answer without a text."""
+    with raw_server(MARRED[case](), says(GOOD)) as server, managed(Issuer()) as manager:
+        response = requests.get(server.url, auth=BearerAuth(manager), timeout=10)
+    assert (200, b"") == (response.status_code, response.history[0].content)

@@ -1,8 +1,10 @@
 """Redirects: the token stays in its origin, whoever asks for it elsewhere."""
 
+import copy
+import pickle
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -170,6 +172,34 @@ def test_the_next_request_of_a_redirect_that_is_not_followed(session: requests.S
     response = session.get(f"{api.url}/start", allow_redirects=False)
     assert response.next is not None
     assert "Authorization" not in response.next.headers
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_redirect_that_gets_no_answer_leaves_a_request_without_its_token(
+    session: requests.Session, api: Resource, duplicate: Callable[[object], requests.PreparedRequest]
+) -> None:
+    """Its owner may send it again, or a copy of it: a 401 brings the token back, where it is not another's to send."""
+    redirecting(api, "http://127.0.0.1:9/end")
+    prepared = session.prepare_request(requests.Request("GET", f"{api.url}/start"))
+    with pytest.raises(requests.ConnectionError):
+        session.send(prepared)
+    again = duplicate(prepared)
+    assert "Authorization" not in again.headers
+    prepared.url = f"{api.url}/other"
+    assert 200 == session.send(prepared).status_code
+    assert [None, "Bearer token-1"] == api.tokens[1:]
+
+
+def test_hooks_are_themselves_wherever_they_are_copied_to(session: requests.Session, api: Resource) -> None:
+    """They know their request by what they are; a request is copied with them."""
+    redirecting(api, "http://127.0.0.1:9/end")
+    prepared = session.prepare_request(requests.Request("GET", f"{api.url}/start"))
+    with pytest.raises(requests.ConnectionError):
+        session.send(prepared)
+    with AuthorizedSession(session.auth.manager.source) as waiting:  # type: ignore[union-attr]  # of BearerAuth
+        later = waiting.prepare_request(requests.Request("GET", api.url))
+    hooks = [request.hooks["response"][0] for request in (prepared, later)]
+    assert hooks == [copy.copy(one) for one in hooks]
 
 
 def test_an_upgrade_to_https_is_another_origin(manager: TokenManager) -> None:

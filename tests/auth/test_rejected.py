@@ -177,6 +177,16 @@ def test_a_cookie_header_written_by_hand_stays(session: requests.Session, api: R
     assert ["mine=1", "mine=1"] == [seen.headers["cookie"] for seen in api.seen]
 
 
+def test_a_cookie_header_taken_off_by_hand_stays_off(session: requests.Session, api: Resource, mint: Issuer) -> None:
+    """What the user did not want to send the first time is not sent the second time."""
+    session.cookies.set("own", "1", domain="127.0.0.1", path="/")
+    api.behave = lambda seen: Reply() if seen.token in mint.good else Reply(401)
+    prepared = session.prepare_request(requests.Request("GET", api.url))
+    del prepared.headers["Cookie"]
+    session.send(prepared)
+    assert [False, False] == ["cookie" in seen.headers for seen in api.seen]
+
+
 def test_a_request_without_a_cookie_jar_is_sent_again(session: requests.Session, api: Resource) -> None:
     """One that was put together by hand may have none."""
     request = session.prepare_request(requests.Request("GET", api.url))

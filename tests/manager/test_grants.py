@@ -169,6 +169,22 @@ def test_an_unsaved_rotation_is_stored_when_the_manager_closes(make: Make) -> No
     run_once(make(), inner)
 
 
+def test_an_unsaved_rotation_is_stored_when_a_pipeline_closes(make: Make) -> None:
+    """It holds no token, so that nobody else would."""
+    inner = InMemoryTokenStorage()
+    storage, fetcher = WatchedStorage(inner), make()
+    pipeline = TokenFetchPipeline([fetcher], storage)
+    pipeline.execute()
+    before = grant_of(inner, fetcher)
+    storage.before["replace"] = broken
+    pipeline.execute(force_refresh=True)
+    del storage.before["replace"]
+    assert before == grant_of(inner, fetcher)
+    pipeline.close()
+    assert before != grant_of(inner, fetcher)
+    run_once(make(), inner)
+
+
 def test_an_unsaved_rotation_is_stored_soon(make: Make) -> None:
     """The thread tries again a second later, long before its next look is due."""
     inner, clock = InMemoryTokenStorage(), FakeClock()

@@ -93,6 +93,25 @@ def test_what_is_in_it_is_what_was_made(tenants: Tenants) -> None:
     assert "a" in pool
 
 
+def test_an_empty_pool_is_a_pool_too(tenants: Tenants) -> None:
+    """``if pool:`` asks whether there is one; what is shown of it is how many managers it has."""
+    pool = tenants.pool()
+    assert (True, "<ManagerPool of 0>") == (bool(pool), repr(pool))
+
+
+def test_threads_that_came_once_are_not_remembered(tenants: Tenants) -> None:
+    """A server with a thread for each request does not keep them all."""
+    pool = tenants.pool(max_size=1)
+    came = []
+    for _ in range(70):
+        thread = threading.Thread(target=pool.__getitem__, args=("a",))
+        thread.start()
+        thread.join()
+        came.append(weakref.ref(thread))
+        tenants.clock.advance(1.0)
+    assert came[0]() is None
+
+
 def test_a_manager_is_made_once_for_all_threads(tenants: Tenants) -> None:
     """Who comes while it is made waits for it, and no other key is held up."""
     pool, gate, entered = tenants.pool(), threading.Event(), threading.Event()
