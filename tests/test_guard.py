@@ -1,6 +1,9 @@
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from support.interrupts import needs_timer, storm
@@ -131,3 +134,63 @@ def test_at_the_end_nobody_waits_for_a_thread_that_stands_still() -> None:
     """A daemon thread that froze inside while the interpreter ends costs a second, and the process ends."""
     done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=30, check=False)
     assert ("refused in time", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+class Interrupt(BaseException):
+    """What the handler raises."""
+
+
+@pytest.mark.posix
+def test_an_interrupt_that_ends_the_wait_releases_nobody_elses() -> None:
+    """It goes on to the caller; who holds the lock goes on holding it."""
+    guard = Guard()
+    inside, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with guard:
+            inside.set()
+            over.wait(10)
+            time.sleep(0.02)  # by then it waits, as a rule; what is asserted holds wherever the signal falls
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert released.wait(10)
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    released = threading.Event()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert inside.wait(10)
+        with pytest.raises(Interrupt):
+            over.set()
+            enter(guard)
+        assert not guard.acquire(timeout=0)
+    finally:
+        released.set()
+        holder.join(10)
+        signal.signal(signal.SIGUSR1, before)
+    enter(guard)
+
+
+def test_while_the_interpreter_ends_a_lock_is_waited_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it counts as one of a thread that never runs again."""
+    guard, inside, over = Guard(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with guard:
+            inside.set()
+            over.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert inside.wait(10)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "is_finalizing", lambda: True)
+            with pytest.raises(RuntimeError, match="a thread that stands still has kept this lock"):
+                enter(guard)
+    finally:
+        over.set()
+        holder.join(10)

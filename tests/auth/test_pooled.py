@@ -8,7 +8,15 @@ import pytest
 import requests
 from support.protected import Issuer, Reply, Resource
 
-from tokenkit import AuthorizedSession, BearerAuth, CallableTokenFetcher, ConfigurationError, Token, TokenManager
+from tokenkit import (
+    AuthorizedSession,
+    BearerAuth,
+    CallableTokenFetcher,
+    ConfigurationError,
+    RenewalStoppedError,
+    Token,
+    TokenManager,
+)
 from tokenkit.manager import ManagerPool
 
 
@@ -155,3 +163,28 @@ def test_one_manager_for_all_is_asked_for_where_each_has_its_own(pool: ManagerPo
     """The error says where it is to be had."""
     with pytest.raises(ConfigurationError, match=r"pool\[key\]"):
         _ = BearerAuth(pool, key=tenant_of).manager
+
+
+@pytest.mark.parametrize("end", ["discarded", "stopped"])
+def test_a_manager_that_ends_under_a_request(end: str, api: Resource) -> None:
+    """Where the pool has closed it, another one is asked, once; one that its owner stopped stays stopped."""
+    api.behave = lambda seen: Reply()
+    made: list[TokenManager] = []
+
+    def make(key: str) -> TokenManager:
+        made.append(TokenManager(CallableTokenFetcher(lambda: Token(f"token-{len(made)}"), name=key)))
+        if len(made) == 1:
+            made[0].stop()  # as if just after the pool gave it
+            if end == "discarded":
+                pool.discard(key)  # it is this caller's alone, then
+        return made[-1]
+
+    with ManagerPool(make) as pool:
+        auth = BearerAuth(pool, key="acme")
+        if end == "discarded":
+            assert 200 == requests.get(api.url, auth=auth).status_code
+            assert ["token-2"] == sent(api)
+        else:
+            with pytest.raises(RenewalStoppedError):
+                requests.get(api.url, auth=auth)
+            assert 1 == len(made)

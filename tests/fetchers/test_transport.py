@@ -412,6 +412,33 @@ def test_a_hook_that_raises_for_a_status_hides_no_refusal() -> None:
     assert "invalid_grant" == caught.value.error
 
 
+def test_a_refusal_that_breaks_off_is_told_as_such() -> None:
+    """What such a hook has raised says nothing of the rest of the answer, which never came."""
+    session = requests.Session()
+    session.hooks["response"].append(lambda response, *_args, **_kwargs: response.raise_for_status())
+    broken = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\n{"
+    with (
+        raw_server(says(broken)) as server,
+        pytest.raises(TransportError, match="broke before the answer was complete"),
+    ):
+        fetcher(server, session=session, retries=0).fetch()
+
+
+def test_proxies_may_be_chosen_at_each_try() -> None:
+    """By a function, as where a proxy's password changes."""
+    asked: list[str] = []
+    with raw_server(says(GOOD)) as proxy:
+
+        def choose() -> dict[str, str]:
+            asked.append("asked")
+            return {"http": proxy.url}
+
+        source = HttpTokenFetcher("step", "http://idp.invalid", "/token", allow_insecure=True, proxies=choose)
+        assert [] == asked
+        assert "good" == source.fetch().access_token
+    assert ["asked"] == asked
+
+
 def test_a_session_that_does_not_verify_is_believed() -> None:
     """A fetcher's default does not switch on what the user's session switched off."""
     seen = {}

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from support import needs
 
+from tokenkit import secrets
 from tokenkit._secrecy.references import ReferencedFields, SecretReference, as_value, references_in, resolved
 from tokenkit.config._fetchers import GivenTokenFetcher, KeyedBodyFetcher
-from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError
+from tokenkit.errors import AuthenticationError, ConfigurationError, MalformedResponseError, SourceUnavailableError
+from tokenkit.fetchers import FileTokenFetcher
 
 CANARY = "canary-51be"
 MISSING = SecretReference("env", "REFERENCES_NOWHERE")
@@ -91,3 +93,22 @@ def test_without_the_extra_a_keyring_is_refused_at_once(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigurationError, match=r"needs the extra requests-tokenkit\[keyring\]"):
         as_value("keyring:service/user")
+
+
+def test_an_entry_of_the_keyring_is_named_by_both_its_parts() -> None:
+    """What cannot be told apart from another entry's name, or is empty, is refused at once."""
+    needs.module("keyring")
+    assert "keyring:https://idp.test/client" == str(secrets.keyring("https://idp.test", "client"))
+    for service, user in (("", "client"), ("idp", ""), ("idp", "a/b"), (None, "client")):
+        with pytest.raises(ConfigurationError, match="must be a text that is not empty"):
+            secrets.keyring(service, user)  # type: ignore[arg-type]  # wrong
+
+
+def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whoever runs the program; that of nobody is named as it was given."""
+    (tmp_path / "token").write_text("abc")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert "abc" == FileTokenFetcher("~/token").fetch().access_token
+    with pytest.raises(SourceUnavailableError, match="~nobody-at-all/token"):
+        FileTokenFetcher("~nobody-at-all/token").fetch()

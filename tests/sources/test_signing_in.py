@@ -72,6 +72,24 @@ def test_a_storage_in_trouble_keeps_nobody_from_signing_in(fake_clock: FakeClock
         assert not waited
 
 
+def test_a_storage_in_trouble_knows_of_no_sign_in(fake_clock: FakeClock) -> None:
+    """Nobody is told that a person is being asked; a mark that cannot be renewed is kept as it is."""
+    mark = SignInMark(failing_storage(), "grant", fake_clock)
+    assert not mark.is_set()
+    mine = Token("-", extra={"by": "me"})
+    assert mine is mark.renew(mine)
+
+
+def test_a_mark_is_renewed_by_who_set_it(storage: InMemoryTokenStorage, fake_clock: FakeClock) -> None:
+    """In the place of a younger one of another's it puts nothing."""
+    mark = SignInMark(storage, "grant", fake_clock)
+    mine = Token("-", extra={"by": "me"})
+    storage.set("grant:sign-in", mine)
+    younger = mark.renew(mine)
+    assert younger == storage.get("grant:sign-in") != mine
+    assert mine is mark.renew(mine)
+
+
 def flow_at(idp: LocalIdP, **changes: str) -> BrowserSignIn:
     idp.add_client("app")
     return BrowserSignIn(**{"issuer": idp.issuer, "client_id": "app", "scope": "orders"} | changes)

@@ -25,7 +25,9 @@ from support.secrets_shown import shown
 
 from tokenkit.errors import ConfigurationError, StorageError, StorageLockTimeoutError
 from tokenkit.storage import FileTokenStorage
-from tokenkit.storage._locks.files import _refuse_substitute
+from tokenkit.storage._directory import OwnDirectory
+from tokenkit.storage._entry_files import read_entry
+from tokenkit.storage._locks.files import _refuse_substitute, _Substitute
 from tokenkit.storage._names import entry_name
 from tokenkit.testing._contract.concurrency import in_child, killed_in_child
 from tokenkit.testing.storage import StorageContract
@@ -491,6 +493,64 @@ def test_tidying_happens_once_an_hour(storage: FileTokenStorage, directory: Path
     age(directory, 2)
     FileTokenStorage(directory).set("key", NEW)
     assert not outdated.exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_rest(storage: FileTokenStorage, entry: Path) -> None:
+    """The entry that it was to replace stays, unless it is of no more use itself."""
+    leftover = entry.with_name(f".{entry.name}.1234.tmp")
+    leftover.write_text("half a token")
+    age(entry.parent, 2)
+    storage.set("other", NEW)
+    assert (False, OLD) == (leftover.exists(), storage.get("key"))
+
+
+def test_tidying_that_fails_costs_nothing(
+    storage: FileTokenStorage, entry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written is written; there is another time for the rest."""
+    storage.set("old", Token("a", expires_at=datetime.now(timezone.utc) - timedelta(days=1)))
+    age(entry.parent, 2)
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".json":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    storage.set("key", NEW)
+    assert NEW == storage.get("key")
+
+
+def test_a_lock_file_that_is_young_is_left(storage: FileTokenStorage, directory: Path) -> None:
+    """Somebody may be about to lock it; it is removed when it was made an hour ago."""
+    with storage.lock("mine", 1):
+        pass
+    young = directory / f"{entry_name('mine')}.lock"
+    assert young.exists()
+    os.utime(directory / ".locks-tidied", (0, 0))
+    with storage.lock("other", 1):
+        assert young.exists()
+    os.utime(young, (0, 0))
+    os.utime(directory / ".locks-tidied", (0, 0))
+    with storage.lock("other", 1):
+        assert not young.exists()
+
+
+def test_where_python_has_no_flock_filelocks_own_serves(tmp_path: Path) -> None:
+    """As on Windows: one holder at a time, even in one thread, and the next as soon as it is free."""
+    one, other = (_Substitute(tmp_path / "lock", 0o600) for _ in range(2))
+    assert one.acquire(0.0)
+    assert not other.acquire(0.05)
+    one.release()
+    assert other.acquire(0.0)
+    other.release()
+
+
+def test_a_name_that_the_system_refuses_is_an_error(directory: Path) -> None:
+    """That is no entry of another user's, which would count as absent."""
+    with pytest.raises(OSError, match="File name too long"):
+        read_entry(OwnDirectory(directory.parent.parent), "x" * 300)
 
 
 def test_a_lock_that_is_held_keeps_its_file(

@@ -106,6 +106,32 @@ def test_what_is_made_above_a_directory_is_private_too(tmp_path: Path, umask: in
     assert 0o755 == tmp_path.stat().st_mode & 0o777
 
 
+def test_without_a_home_locks_are_below_the_temporary_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a directory for each user, so that nobody finds the place taken."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: Path("~nobody-at-all").expanduser())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = _directory.lock_directory(None)
+    assert (tmp_path, "locks") == (place.parent.parent, place.name)
+    assert place.parent.name.startswith("tokenkit-")
+
+
+def test_what_cannot_be_marked_as_tidied_is_not_tidied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that is not there, or cannot be written to, is left alone."""
+    assert not _directory.OwnDirectory(tmp_path / "missing").is_to_be_tidied("locks", 1.0)
+    directory = _directory.OwnDirectory(tmp_path)
+    assert directory.is_to_be_tidied("locks", 1.0)
+    os.utime(tmp_path / ".locks-tidied", (0, 0))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert not directory.is_to_be_tidied("locks", 1.0)
+
+
 HOMELESS = """
 import os, sys
 if hasattr(sys, "set_lazy_imports_filter"):

@@ -13,6 +13,7 @@ import pytest
 import responses
 from support import needs
 
+from tokenkit._secrecy.references import SecretReference
 from tokenkit.contracts import Challenge, FetchContext
 from tokenkit.errors import (
     ConfigurationError,
@@ -707,6 +708,25 @@ def test_metadata_are_read_again_when_an_endpoint_is_gone() -> None:
     responses.post("https://idp.example/new", json={"access_token": "moved"})
     source = ClientCredentialsFetcher(issuer="https://idp.example", client_id="c", client_secret="s")
     assert "moved" == source.fetch().access_token
+
+
+@responses.activate
+def test_an_endpoint_that_is_gone_and_has_not_moved_is_asked_once() -> None:
+    """The metadata name the same one again: its refusal is the answer."""
+    page, url = "https://idp.example/.well-known/oauth-authorization-server", "https://idp.example/old"
+    responses.get(page, json={"issuer": "https://idp.example", "token_endpoint": url})
+    gone = responses.post(url, status=410)
+    source = ClientCredentialsFetcher(issuer="https://idp.example", client_id="c", client_secret="s")
+    with pytest.raises(TokenEndpointError) as caught:
+        source.fetch()
+    assert (410, 1) == (caught.value.status, gone.call_count)
+
+
+def test_a_refresh_token_of_a_pipeline_has_no_grant_of_its_own(idp: LocalIdP) -> None:
+    """Which one it is depends on the tokens of earlier steps; each fetcher that cannot read its own has another key."""
+    assert refresher(idp, refresh_token=lambda context: context["app"].refresh_token).grant_key is None
+    absent = SecretReference("env", "TOKENKIT_TEST_NOWHERE")
+    assert 2 == len({refresher(idp, refresh_token=absent).cache_key for _ in range(2)})
 
 
 @pytest.mark.parametrize("path", ["", "/tenant"])
