@@ -154,6 +154,10 @@ def test_an_interrupt_that_ends_the_wait_releases_nobody_elses() -> None:
             os.kill(os.getpid(), signal.SIGUSR1)
             assert released.wait(10)
 
+    def let_go_and_enter() -> None:
+        over.set()
+        enter(guard)
+
     def interrupt(*_: object) -> None:
         raise Interrupt
 
@@ -164,8 +168,7 @@ def test_an_interrupt_that_ends_the_wait_releases_nobody_elses() -> None:
     try:
         assert inside.wait(10)
         with pytest.raises(Interrupt):
-            over.set()
-            enter(guard)
+            let_go_and_enter()
         assert not guard.acquire(timeout=0)
     finally:
         released.set()
