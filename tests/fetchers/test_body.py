@@ -182,6 +182,11 @@ def test_a_refresh_token_is_filled_in_wherever_it_is_asked_for() -> None:
         assert "t" == source.refresh(Token("old", refresh_token="r1"), THEN).access_token
 
 
+def test_json_that_is_called_a_form_is_read_as_what_it_is() -> None:
+    """Some servers name the type of the request in their answer."""
+    assert "t" == fetch({"access_token": "t"}, content_type="application/x-www-form-urlencoded").access_token
+
+
 def test_where_the_token_is_must_be_said_in_text() -> None:
     """None is easily meant for 'the whole body', which is the empty text."""
     with pytest.raises(ConfigurationError, match="token_field must be a string; '' for a body that is the token"):

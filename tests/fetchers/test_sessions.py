@@ -1,6 +1,7 @@
 """Whose requests.Session sends a token request, how long it lives, and what it is told."""
 
 import os
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from tokenkit.fetchers import (
     HeaderTokenFetcher,
     HttpTokenFetcher,
 )
+from tokenkit.fetchers._session import _Idle
 
 GOOD = answer(b'{"access_token": "good", "active": true}', headers=("Authorization: Bearer good",))
 CLIENT = {"client_id": "client", "client_secret": "secret"}
@@ -175,3 +177,15 @@ def test_a_users_session_stays_the_users(monkeypatch: pytest.MonkeyPatch, sendin
         with pytest.raises(KeyboardInterrupt):
             fetcher.fetch()
     assert [session, session] == sending
+
+
+def test_a_pool_keeps_as_many_idle_connections_as_it_may() -> None:
+    """Beyond that urllib3 is told, and closes what it would have kept."""
+    idle = _Idle(1)
+    assert (True, 0) == (idle.empty(), idle.qsize())
+    idle.put("one")
+    with pytest.raises(queue.Full):
+        idle.put("two")
+    assert (False, "one") == (idle.empty(), idle.get())
+    with pytest.raises(queue.Empty):
+        idle.get()

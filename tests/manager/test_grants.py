@@ -21,7 +21,7 @@ from tokenkit.errors import (
     StorageLockTimeoutError,
     TokenEndpointError,
 )
-from tokenkit.fetchers import PasswordFetcher, RefreshTokenFetcher
+from tokenkit.fetchers import CallableTokenFetcher, PasswordFetcher, RefreshTokenFetcher
 from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing import FakeClock, LocalIdP
 
@@ -461,6 +461,17 @@ def test_a_pipelines_steps_are_revoked(local_idp: LocalIdP) -> None:
     pipeline.revoke()
     assert not local_idp.is_active(token)
     assert storage.get(step.cache_key) is None
+
+
+def test_a_step_without_a_grant_is_passed_over(local_idp: LocalIdP) -> None:
+    """Its token is nobody's to revoke; the others are revoked all the same."""
+    client = {"token_url": local_idp.token_url, "client_id": "client", "client_secret": "secret"}
+    step = PasswordFetcher(**client, revocation_url=local_idp.revoke_url, username="alice", password="wonderland")
+    last = CallableTokenFetcher(lambda: Token("made"), name="last", depends_on=[step.name])
+    pipeline = TokenFetchPipeline([step, last], InMemoryTokenStorage())
+    assert "made" == pipeline.execute().access_token
+    pipeline.revoke()
+    assert 0 < local_idp.count("revoke")
 
 
 def test_nothing_is_taken_out_that_could_not_be_revoked(

@@ -11,6 +11,7 @@ from support.scripted import FullEventLog, Harness, down
 from tokenkit import AuthenticationError, RefreshPolicy, Token, TokenManager
 from tokenkit.clock import Clock
 from tokenkit.fetchers import StaticTokenFetcher
+from tokenkit.options import FetchOptions
 from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing import FakeClock
 
@@ -397,3 +398,27 @@ def test_durations_may_be_timedeltas(make_harness: Callable[..., Harness]) -> No
     harness = make_harness(policy=RefreshPolicy(jitter=0, expiry_margin=timedelta(seconds=2)))
     assert "token-1" == harness.manager.get_token(timedelta(seconds=5)).access_token
     harness.manager.close(timedelta(seconds=5))
+
+
+def test_a_fresh_token_that_is_asked_for_is_one_in_use(make_harness: Callable[..., Harness]) -> None:
+    """A manager that gave one up to idle_after ago renews it, though it had nothing to fetch for that call."""
+    harness = make_harness(policy=RefreshPolicy(jitter=0, idle_after=2000), lifetime=3600)
+    harness.manager.get_token()
+    for _ in range(2):
+        harness.parked(1)
+        harness.clock.advance(1300)
+        assert "token-1" == harness.manager.get_token().access_token
+    harness.parked(1)
+    harness.clock.advance(300)
+    harness.landed(2)
+    assert 2 == harness.source.fetches
+
+
+def test_a_caller_that_interrupts_the_manager_gets_what_is_held(harness: Harness) -> None:
+    """A signal handler, or a ``__del__``, may run while its own thread is inside; where nothing is held it is told."""
+    guard = harness.manager._engine._lock  # as in support.forked: nothing that a user can do holds it for long
+    with guard, pytest.raises(RuntimeError):
+        harness.manager.get_token(options=FetchOptions())
+    harness.manager.get_token()
+    with guard:
+        assert "token-1" == harness.manager.get_token(options=FetchOptions()).access_token

@@ -1,5 +1,6 @@
 """What a process keeps of refresh tokens while their storage is in trouble, and how it gets rid of that."""
 
+import pickle
 from datetime import datetime, timezone
 
 import pytest
@@ -90,3 +91,11 @@ def test_a_memory_of_refresh_tokens_is_bounded() -> None:
         memory.refused(str(number))
     assert [None, None] == [memory.newest(str(number)) for number in (1, 1000)]
     assert "0" == memory.newest("0")
+
+
+def test_a_copied_memory_of_refresh_tokens_is_empty() -> None:
+    """A pickle shows no refresh token, not even by its digest."""
+    memory = RefreshTokenMemory()
+    memory.replaced("spent", "newest")
+    assert "newest" == memory.newest("spent")
+    assert "spent" == pickle.loads(pickle.dumps(memory)).newest("spent")
