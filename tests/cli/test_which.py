@@ -109,9 +109,9 @@ def test_a_manager_may_be_a_programs_own(here: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("cli_nowhere:manager", "cannot be had: ModuleNotFoundError"),
-        ("cli_made:nothing", "cannot be had: AttributeError"),
-        ("cli_made:other", "cannot be had: TypeError"),
+        ("cli_nowhere:manager", "cannot be had: there is no module 'cli_nowhere'"),
+        ("cli_made:nothing", "cannot be had: cli_made has no 'nothing'"),
+        ("cli_made:other", "is no TokenManager, nor a function that returns one"),
         ("cli_made:fail", "cannot be had: OSError"),
         ("cli_made:number", "is no TokenManager, nor a function that returns one"),
     ],
