@@ -53,6 +53,12 @@ def shown() -> list[doctest.DocTest]:
     return found
 
 
+def test_an_example_fits_the_reference() -> None:
+    """No line of it is longer than the 86 columns that a page has beside the name of a class."""
+    lines = [(example.name, line) for example in shown() for line in (example.docstring or "").splitlines()]
+    assert [] == [one for one in lines if one[1].lstrip().startswith((">>> ", "... ")) and len(one[1].lstrip()) > 86]
+
+
 @pytest.mark.parametrize("example", shown(), ids=lambda example: example.name)
 def test_an_example_of_a_docstring_runs(example: doctest.DocTest, capsys: pytest.CaptureFixture[str]) -> None:
     """It shows what it says, with the names of its module at hand."""

@@ -28,7 +28,7 @@ class FailureFacts:
         retry_in: Seconds until the next try, if it is needed by then; of a renewal alone, else None.
 
     Example:
-        >>> print(FailureFacts("TokenEndpointError", 401, "invalid_client", "idp.example.com"))
+        >>> print(FailureFacts("TokenEndpointError", 401, "invalid_client", "id.example.com"))
         TokenEndpointError, 401, invalid_client
     """
 

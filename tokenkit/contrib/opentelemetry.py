@@ -53,7 +53,7 @@ class OpenTelemetryListener(MetricsListener):
         >>> from tokenkit import CallableTokenFetcher, Token, TokenManager
         >>> source = CallableTokenFetcher(lambda: Token("not-shown"), name="billing")
         >>> with TokenManager(source, listeners=[OpenTelemetryListener()]) as manager:
-        ...     token = manager.get_token()  # measured by the provider that the program has set
+        ...     token = manager.get_token()  # measured by the program's provider
     """
 
     def __init__(
