@@ -8,7 +8,7 @@ from support import needs
 from tokenkit.cli import main
 
 ASKED = """
-tokenkit() { echo orders stock; }
+tokenkit() { [ "$1 $2 $3" = "list --config b.toml" ] && echo others || echo orders stock; }
 COMP_WORDS=(%s) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 _tokenkit
 echo "${COMPREPLY[@]}"
@@ -22,6 +22,11 @@ echo "${COMPREPLY[@]}"
         ("tokenkit com", "completion"),
         ("tokenkit token --min", "--min-valid"),
         ("tokenkit token or", "orders"),
+        ("tokenkit token --force or", "orders"),
+        ("tokenkit token --config b.toml o", "others"),
+        ("tokenkit token --config o", ""),
+        ("tokenkit token --format he", "header"),
+        ("tokenkit completion z", "zsh"),
     ],
 )
 def test_bash_completes_commands_options_and_names(
@@ -35,8 +40,10 @@ def test_bash_completes_commands_options_and_names(
 
 
 def test_zsh_reads_what_bash_reads(capsys: pytest.CaptureFixture[str]) -> None:
-    """After it has loaded its own module for that."""
+    """After it has loaded its own modules for that."""
     assert 0 == main(["completion", "bash"])
     for_bash = capsys.readouterr().out
     assert 0 == main(["completion", "zsh"])
-    assert f"autoload -U +X bashcompinit && bashcompinit\n{for_bash}" == capsys.readouterr().out
+    for_zsh = capsys.readouterr().out
+    assert for_zsh.endswith(f"autoload -U +X bashcompinit && bashcompinit\n{for_bash}")
+    assert for_zsh.startswith("(( $+functions[compdef] )) || { autoload -U +X compinit && compinit }\n")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, final
 
-from tokenkit.cli._completion import script
+from tokenkit.cli._completion import SHELLS, script
 from tokenkit.cli._files import reason
 from tokenkit.cli._formats import FORMATS
 from tokenkit.cli._grants import forget, login, logout
@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keep(add)
     add("demo", _demo, "see it work: 16 threads, an outage, a revocation; 20 seconds, no network", common=False)
     completing = add("completion", _complete, "print completions for a shell to evaluate", common=False)
-    completing.add_argument("shell", choices=("bash", "zsh"))
+    completing.add_argument("shell", choices=SHELLS)
     return parser
 
 
