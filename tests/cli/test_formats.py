@@ -100,15 +100,6 @@ def test_min_valid_is_refused_rather_than_missed(
     assert "" == capsys.readouterr().out
 
 
-@pytest.mark.parametrize("seconds", ["-1", "inf", "nan", "soon"])
-def test_min_valid_takes_seconds(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
-    """Anything else is a wrong command line."""
-    with pytest.raises(SystemExit) as caught:
-        main(["token", "--min-valid", seconds])
-    assert 2 == caught.value.code
-    assert "--min-valid" in capsys.readouterr().err
-
-
 def test_a_token_that_is_due_is_renewed_or_printed(
     capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path, local_idp: LocalIdP
 ) -> None:

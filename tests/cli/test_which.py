@@ -86,16 +86,9 @@ from tokenkit import TokenManager
 from tokenkit.fetchers import StaticTokenFetcher
 
 manager = TokenManager(StaticTokenFetcher("made"))
-other = 7
 
 def make():
     return TokenManager(StaticTokenFetcher("made"))
-
-def fail():
-    raise OSError("canary")
-
-def number():
-    return 7
 """
 
 
@@ -104,22 +97,3 @@ def test_a_manager_may_be_a_programs_own(here: Path, capsys: pytest.CaptureFixtu
     """module:object is a manager, or a function that returns one, in the directory where the command runs."""
     (here / "cli_made.py").write_text(MADE)
     assert (0, "made\n") == (main(["token", f"cli_made:{name}"]), capsys.readouterr().out)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("cli_nowhere:manager", "cannot be had: there is no module 'cli_nowhere'"),
-        ("cli_made:nothing", "cannot be had: cli_made has no 'nothing'"),
-        ("cli_made:other", "is no TokenManager, nor a function that returns one"),
-        ("cli_made:fail", "cannot be had: OSError"),
-        ("cli_made:number", "is no TokenManager, nor a function that returns one"),
-    ],
-)
-def test_an_object_that_is_no_manager_is_named(
-    here: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
-) -> None:
-    """It is the command line that is wrong; of what a module raises only the class is told."""
-    (here / "cli_made.py").write_text(MADE)
-    assert 2 == main(["token", name])
-    assert f"tokenkit: {name} {said}\n" == capsys.readouterr().err
