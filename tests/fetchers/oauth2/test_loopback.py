@@ -16,6 +16,17 @@ from tokenkit.fetchers.oauth2._loopback import Loopback
 CLOCK = SystemClock()
 
 
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+
+
 @pytest.fixture
 def loopback() -> Iterator[Loopback]:
     loopback = Loopback("s1", 0)
@@ -87,6 +98,7 @@ def test_closing_leaves_nothing() -> None:
         answer(loopback, "")
 
 
+@needs_ipv6
 def test_where_there_is_no_ipv4_the_other_address_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The redirect names the address that is listened on."""
     _without_ipv4(monkeypatch)
@@ -98,6 +110,7 @@ def test_where_there_is_no_ipv4_the_other_address_serves(monkeypatch: pytest.Mon
         loopback.close()
 
 
+@needs_ipv6
 def test_where_neither_address_is_there_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the system's own word for the second try."""
     _without_ipv4(monkeypatch)
