@@ -54,8 +54,9 @@ class RefreshPolicy:
         refresh_request_timeout: How long one attempt may take in all, waiting for the storage's lock included; more
             than 0; 30 by default. The source is told a twentieth less, at most half a second, so that it fails
             before it counts as hung.
-        lock_timeout: How long an attempt waits for the storage's lock before it goes on without. 10 by default; 0: it
-            tries once. Where a refresh token would be spent it waits longer, until shortly before its end.
+        lock_timeout: How long an attempt waits for the storage's lock before it goes on without; a good token that
+            another stores meanwhile ends the wait. 10 by default; 0: it tries once. Where a refresh token would be
+            spent it waits longer, until shortly before its end.
         storage_poll: How often the thread looks into the storage for a newer token. 300 by default; 0: never.
         min_renewal_interval: How old a renewed token must be for its rejection to cost another renewal. 1 by
             default; 0: each rejection may cost one.

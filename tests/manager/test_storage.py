@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from support.scripted import PATIENCE, STEADY, Harness, down, outcomes
+from support.steps import Reluctant, WatchedStorage
 
 from tokenkit import (
     AuthenticationError,
@@ -292,16 +293,11 @@ def test_a_lock_that_is_held_is_heard_and_passed(make_harness: Callable[..., Har
     assert "token-1" == wrapped.inner.get(KEY).access_token
 
 
-class Timed(Wrapped):
-    """Remembers how long its lock was to be waited for."""
-
-    def __init__(self, inner: TokenStorage) -> None:
-        super().__init__(inner)
-        self.limits: list[float] = []
-
-    def lock(self, key: str, timeout: float) -> object:
-        self.limits.append(timeout)
-        return super().lock(key, timeout)
+def reluctant(*expected: float) -> tuple[WatchedStorage, Reluctant]:
+    """Return a storage whose lock is to be had by who waits as long as *expected*, each time."""
+    storage, lock = WatchedStorage(), Reluctant(**{KEY: expected})
+    storage.before["lock"] = lock
+    return storage, lock
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(30, 10), (4, 3.8), (0.001, 0.00095)])
@@ -309,40 +305,40 @@ def test_waiting_for_the_lock_has_its_limit(
     make_harness: Callable[..., Harness], limit: float, expected: float
 ) -> None:
     """It is the policy's lock_timeout, and never more than the attempt may take."""
-    timed = Timed(InMemoryTokenStorage())
-    harness = make_harness(storage=timed, policy=RefreshPolicy(jitter=0, refresh_request_timeout=limit))
+    storage, lock = reluctant(expected)
+    harness = make_harness(storage=storage, policy=RefreshPolicy(jitter=0, refresh_request_timeout=limit))
     harness.manager.get_token()
-    assert [pytest.approx(expected)] == timed.limits
+    assert {KEY: [expected]} == lock.waited
 
 
 def test_a_refresh_token_waits_longer_for_the_lock(make_harness: Callable[..., Harness]) -> None:
     """Two who spend one may lose the grant: its holder gets nearly as long as an attempt may take."""
-    timed = Timed(InMemoryTokenStorage())
-    harness = make_harness(storage=timed)
+    storage, lock = reluctant(10, 24.5)
+    harness = make_harness(storage=storage)
     harness.source.rotates = True
     harness.manager.get_token()
     harness.manager.force_refresh()
-    assert [10, 24.5] == timed.limits
+    assert {KEY: [10, 24.5]} == lock.waited
 
 
 def test_a_source_that_spends_a_refresh_token_of_its_own_waits_longer(make_harness: Callable[..., Harness]) -> None:
     """From the first attempt on, when neither a token held nor a stored one tells that there is one."""
-    timed = Timed(InMemoryTokenStorage())
-    harness = make_harness(storage=timed)
+    storage, lock = reluctant(24.5)
+    harness = make_harness(storage=storage)
     harness.source.spends_refresh_token = True
     harness.manager.get_token()
-    assert [24.5] == timed.limits
+    assert {KEY: [24.5]} == lock.waited
 
 
 def test_a_stored_refresh_token_waits_longer_for_the_lock(make_harness: Callable[..., Harness]) -> None:
     """So does one that a manager finds at its start, which its first attempt would spend."""
-    timed = Timed(InMemoryTokenStorage())
-    harness = make_harness(storage=timed)
+    storage, lock = reluctant(24.5)
+    harness = make_harness(storage=storage)
     harness.source.rotates = True
-    timed.inner.set(KEY, harness.source.token(7))
+    storage.inner.set(KEY, harness.source.token(7))
     harness.clock.advance(4000)
     harness.manager.get_token()
-    assert [24.5] == timed.limits
+    assert {KEY: [24.5]} == lock.waited
 
 
 def test_a_refused_refresh_token_that_another_has_rotated(shared: Harness, storage: InMemoryTokenStorage) -> None:

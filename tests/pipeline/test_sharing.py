@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.scripted import Gate, ask, outcomes
-from support.steps import Chain, WatchedStorage, chain, failing_storage
+from support.steps import Chain, Reluctant, WatchedStorage, chain, failing_storage
 
 from tokenkit import AuthenticationError, PipelineTokenProvider, StorageError, Token, TokenFetchPipeline, TransportError
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
@@ -151,13 +151,13 @@ class Slow(TokenFetcher):
 
 def test_the_lock_is_waited_for_within_the_time() -> None:
     """A lock is waited for no longer than the call may take."""
-    limits: list[float] = []
-    storage = WatchedStorage()
-    storage.before["lock"] = lambda _key, timeout: limits.append(timeout)
+    each = {name: [4, 10] for name in ("user", "app", "device")}
+    storage, lock = WatchedStorage(), Reluctant(**each)
+    storage.before["lock"] = lock
     c = chain(storage)
     c.execute(timeout=4)
     c.execute(force_refresh=True, timeout=60)
-    assert [4, 4, 4, 10, 10, 10] == limits
+    assert each == lock.waited
 
 
 def test_no_lock_is_held_when_a_call_ends() -> None:
@@ -220,13 +220,13 @@ def test_a_crowd_before_a_lock_that_hangs_costs_one_fetch() -> None:
 def test_waits_for_others_are_within_the_time_of_one_call() -> None:
     """What was waited for the lock is not waited again for the thread of this process that goes on without it."""
     storage = failing_storage(StorageLockTimeoutError("another holds it"))
-    c = chain(storage)
+    c = chain(storage, lock_timeout=6)
     gate = held_up(c, "device")
     first = ask(c.execute)
     assert gate.reached()
 
     def keep_waiting(key: str, timeout: float) -> None:
-        c.clock.advance(6)
+        c.clock.advance(timeout)
         raise StorageLockTimeoutError("another holds it")
 
     storage.before["lock"] = keep_waiting
@@ -239,17 +239,16 @@ def test_waits_for_others_are_within_the_time_of_one_call() -> None:
     assert ["user-1"] == outcomes(first)
 
 
-def timed_chain() -> tuple[Chain, list[tuple[str, float]]]:
-    """Return a chain, and of each lock that it asks for from now on the key and the seconds."""
-    limits: list[tuple[str, float]] = []
-    storage = WatchedStorage()
-    storage.before["lock"] = lambda *asked: limits.append(asked)
-    return chain(storage, lock_timeout=0.5), limits
+def reluctant_chain(*user: float, others: list[float]) -> tuple[Chain, Reluctant]:
+    """Return a chain of which each lock is to be had by who waits so long, each time."""
+    storage, lock = WatchedStorage(), Reluctant(user=user, app=others, device=others)
+    storage.before["lock"] = lock
+    return chain(storage, lock_timeout=0.5), lock
 
 
 def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
     """Nearly as long as the call may take, since two who spend it may cost the session; without a limit nearly 30 s."""
-    c, limits = timed_chain()
+    c, lock = reluctant_chain(0.5, 16, 25, 25, others=[0.5, 0.5])
     c.user.has_refresh_token = True
     c.execute()
     c.clock.advance(4000)
@@ -257,16 +256,15 @@ def test_a_wait_is_longer_where_a_refresh_token_would_be_spent() -> None:
     c.pipeline.invalidate_step("user")
     c.execute()
     c.pipeline.renew(c.user.token(3))
-    assert [0.5, 16, 25, 25] == [seconds for key, seconds in limits if key == "user"]
-    assert {0.5} == {seconds for key, seconds in limits if key != "user"}
+    assert {"user": [0.5, 16, 25, 25], "app": [0.5, 0.5], "device": [0.5, 0.5]} == lock.waited
 
 
 def test_a_wait_is_longer_where_the_fetch_itself_spends_a_refresh_token() -> None:
     """From the first start on, with nothing stored."""
-    c, limits = timed_chain()
+    c, lock = reluctant_chain(16, others=[0.5])
     c.user.spends_refresh_token = True
     c.execute(timeout=20)
-    assert {"user": 16, "app": 0.5, "device": 0.5} == dict(limits)
+    assert {"user": [16], "app": [0.5], "device": [0.5]} == lock.waited
 
 
 @pytest.mark.parametrize("call", ["get", "replace", "lock", "unlock"])

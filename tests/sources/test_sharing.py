@@ -1,18 +1,25 @@
 """Renewing one token under a storage's lock: re-read, adopt or fetch, store; and what is reported of it."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.steps import WatchedStorage, failing_storage, refusal
+from support import daemons, needs
+from support.steps import PATIENCE, Reluctant, WatchedStorage, failing_storage, refusal
 
 from tokenkit import StorageError, Token, TransportError
 from tokenkit._sources.judging import is_newer, lock_patience
 from tokenkit._sources.sharing import Renewed, SharedToken
+from tokenkit.clock import SystemClock
+from tokenkit.contracts import TokenStorage
 from tokenkit.errors import StorageLockTimeoutError
 from tokenkit.events import FailureFacts
+from tokenkit.storage import FileTokenStorage, InMemoryTokenStorage
 from tokenkit.testing import FakeClock
 
 START = datetime(2027, 1, 1, tzinfo=timezone.utc)
@@ -175,6 +182,135 @@ def test_a_lock_that_cannot_be_given_back_is_reported() -> None:
     shared.storage.before["unlock"] = _raising(StorageError("down"))
     assert Renewed(NEW, False, saved=True) == shared.renew(Source(NEW))
     assert ("cache_refresh", "error") == shared.reports[-1]
+
+
+# Waiting for the lock
+
+
+@pytest.fixture(params=["memory", "file", pytest.param("redis", marks=pytest.mark.server)])
+def storages(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[TokenStorage, TokenStorage]]:
+    """Give two views of one storage, as two processes have them."""
+    if request.param == "memory":
+        storage = InMemoryTokenStorage()
+        yield storage, storage
+    elif request.param == "file":
+        tmp_path.chmod(0o700)
+        yield FileTokenStorage(tmp_path), FileTokenStorage(tmp_path)
+    else:
+        redis = needs.module("tokenkit.storage.redis")
+        with daemons.redis_server(tmp_path) as server:
+            ours, theirs = (redis.RedisTokenStorage(server.redis_url) for _ in range(2))
+            yield ours, theirs
+            ours.close()
+            theirs.close()
+
+
+def test_a_token_stored_while_its_lock_is_held_for_good_is_adopted(
+    storages: tuple[TokenStorage, TokenStorage],
+) -> None:
+    """Who waits for the lock looks into the storage now and then, and needs the lock for nothing that is there."""
+    ours, theirs = storages
+    shared = Shared(storage=WatchedStorage(ours))
+    source, began = Source(), time.monotonic()
+
+    def renew() -> Renewed:
+        return shared.token.renew(OLD, source, lambda stored: stored == NEW, lock_timeout=PATIENCE)
+
+    shared.token = SharedToken(shared.storage, "key", SystemClock(), source="svc", report=shared._report)
+    with theirs.lock("key", 1), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(renew)
+        shared.storage.wait_for("get", 1)
+        theirs.set("key", NEW)
+        assert Renewed(NEW, True, saved=True) == waiting.result(PATIENCE)
+    assert ([], [("cache_refresh", "adopted")]) == (source.asked, shared.reports)
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+class Busy(WatchedStorage):
+    """A storage whose lock another holds: each wait for it takes its time by the test's clock."""
+
+    def __init__(self, overdue: float = 0.0) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.waits: list[float] = []
+        self.overdue = overdue
+        self.before["lock"] = self._wait
+
+    def _wait(self, _key: str, timeout: float) -> None:
+        self.waits.append(timeout)
+        self.clock.advance(timeout + self.overdue)
+        raise StorageLockTimeoutError("held")
+
+    def shared(self, grant_key: str | None = None) -> tuple[SharedToken, Reports]:
+        reports: Reports = []
+        report = lambda name, result, *_: reports.append((name, result))  # noqa: E731  # shorter than a function
+        return SharedToken(self, "key", self.clock, source="svc", report=report, grant_key=grant_key), reports
+
+
+def test_the_wait_for_a_lock_is_one_however_often_it_is_interrupted_by_a_look() -> None:
+    """All of it takes lock_timeout; the looks get rarer, down to four a second; trouble is told once, at the end."""
+    busy = Busy()
+    shared, reports = busy.shared()
+    began = busy.clock.monotonic()
+    assert Renewed(NEW, False, saved=True) == shared.renew(None, Source(NEW), lambda _: False, lock_timeout=2)
+    assert pytest.approx(2) == busy.clock.monotonic() - began
+    assert pytest.approx([0.05, 0.06, 0.072, 0.25, 0.25]) == [*busy.waits[:3], *busy.waits[9:11]]
+    assert len(busy.waits) == busy.calls["get"]
+    assert [("cache_refresh", "lock_timeout"), ("cache_refresh", "absent"), ("cache_store", "success")] == reports
+
+
+def test_a_lock_that_is_had_after_a_while_is_no_trouble() -> None:
+    """Neither a report nor a warning says that it had to be waited for, and the source is asked under it, once."""
+    shared, source = Shared(), Source(NEW)
+    shared.storage.before["lock"] = Reluctant(key=[0.1])
+    assert Renewed(NEW, False, saved=True) == shared.renew(source)
+    assert ([None], [("cache_refresh", "absent"), ("cache_store", "success")]) == (source.asked, shared.reports)
+    assert [False, True, False] == shared.locked
+
+
+def test_a_storage_that_refuses_late_is_not_waited_for_longer() -> None:
+    """The time is over when the clock says so, whatever the waits were to take."""
+    busy = Busy(overdue=0.9)
+    busy.shared()[0].renew(None, Source(NEW), lambda _: False, lock_timeout=2)
+    assert pytest.approx([0.05, 0.06, 0.072, 0.018]) == busy.waits
+
+
+def test_a_storage_that_does_not_wait_as_told_is_asked_for_longer_and_longer_waits() -> None:
+    """One that knows its answer at once, or goes by a clock of its own, is asked a few times, for as long in all."""
+    busy = Busy()
+    busy.clock.advance = lambda _seconds: None  # type: ignore[method-assign]  # the test's own clock stands still
+    busy.shared()[0].renew(None, Source(NEW), lambda _: False, lock_timeout=2)
+    assert pytest.approx([0.05, 0.06, 0.12, 0.24, 0.48, 0.96, 0.09]) == busy.waits
+
+
+def test_only_a_good_token_is_adopted_while_waiting() -> None:
+    """What is there and no good, such as the one that was rejected, ends no wait."""
+    busy = Busy()
+    busy.inner.set("key", OLD)
+    source = Source(NEW)
+    assert Renewed(NEW, False, saved=True) == busy.shared()[0].renew(OLD, source, lambda _: False, lock_timeout=1)
+    assert (["old"], pytest.approx(1)) == (source.asked, sum(busy.waits))
+
+
+def test_the_access_token_of_a_grant_is_adopted_while_its_lock_is_held() -> None:
+    """The grant's key is locked, and the access token's is looked at: nothing is spent."""
+    busy = Busy()
+    busy.inner.set("key", NEW)
+    renewed = busy.shared("grant")[0].renew(OLD, Source(), lambda stored: stored == NEW, lock_timeout=1)
+    assert (Renewed(NEW, True, saved=True), [0.05]) == (renewed, busy.waits)
+
+
+@pytest.mark.parametrize("work", [NEW, TransportError("no route"), KeyboardInterrupt()])
+def test_a_lock_that_is_refused_on_leaving_is_not_tried_again(work: Token | BaseException) -> None:
+    """The source was asked by then, and is not asked twice, nor is what it raised hidden."""
+    shared, source = Shared(), Source(_outcome(work))
+    shared.storage.before["unlock"] = _raising(StorageLockTimeoutError("late"))
+    if isinstance(work, Token):
+        assert Renewed(NEW, False, saved=True) == shared.renew(source)
+    else:
+        with pytest.raises(type(work)):
+            shared.renew(source)
+    assert (1, 1) == (len(source.asked), shared.storage.calls["lock"])
 
 
 # Refused refresh tokens
@@ -364,6 +500,15 @@ def test_a_storages_own_error_is_logged_with_its_text(caplog: pytest.LogCaptureF
 def test_which_of_two_tokens_is_newer(one: Token, other: Token, newer: bool) -> None:
     """The later issue counts, then the later expiry; where nothing tells, being another is enough."""
     assert newer == is_newer(one, other)
+
+
+def _outcome(work: Token | BaseException) -> Callable[[], Token]:
+    def answer() -> Token:
+        if isinstance(work, BaseException):
+            raise work
+        return work
+
+    return answer
 
 
 def _raising(error: Exception) -> Callable[..., object]:

@@ -284,6 +284,16 @@ def as_user(server: Daemon, client: Any) -> Iterator[Callable[..., RedisTokenSto
     client.execute_command("ACL", "DELUSER", "limited")
 
 
+@pytest.mark.parametrize("timeout", [0.05, 0.12])
+def test_a_lock_that_another_holds_is_waited_for_to_the_end(storage: RedisTokenStorage, timeout: float) -> None:
+    """Also where the next try would come after it: who asks in short parts does not ask without a pause."""
+    with storage.lock("key", 1):
+        began = time.monotonic()
+        with pytest.raises(StorageLockTimeoutError), storage.lock("key", timeout):
+            pass
+        assert timeout <= time.monotonic() - began
+
+
 @pytest.mark.parametrize("rules", [("+@all", "-@scripting"), ("+@all", "-eval", "-evalsha", "-script|load")])
 def test_a_user_without_scripts_is_told_before_it_has_a_lock(
     as_user: Callable[..., RedisTokenStorage], client: Any, rules: tuple[str, ...]

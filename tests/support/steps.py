@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenkit.clock import Clock
 from tokenkit.contracts import FetchContext, TokenFetcher, TokenStorage
-from tokenkit.errors import StorageError, TokenEndpointError
+from tokenkit.errors import StorageError, StorageLockTimeoutError, TokenEndpointError
 from tokenkit.pipeline import TokenFetchPipeline
 from tokenkit.storage import InMemoryTokenStorage
 from tokenkit.testing import FakeClock
@@ -184,12 +184,35 @@ class WatchedStorage(TokenStorage):
 
     @contextmanager
     def _held(self, key: str, timeout: float) -> Iterator[None]:
-        with self.inner.lock(key, timeout):
-            yield
-        self._note("unlock", key)
+        try:
+            with self.inner.lock(key, timeout):
+                yield
+        finally:
+            self._note("unlock", key)
 
     def close(self) -> None:
         self.closed += 1
+
+
+class Reluctant:
+    """Refuses a lock until it was waited for as long as expected, in however many parts. For :attr:`before`.
+
+    Args:
+        expected: By key, how many seconds each holder has to wait.
+    """
+
+    def __init__(self, **expected: Sequence[float]) -> None:
+        self._expected = {key: list(each) for key, each in expected.items()}
+        self._parts: Counter[str] = Counter()
+        self.waited: dict[str, list[float]] = {}  # by key, how long each holder did
+
+    def __call__(self, key: str, timeout: float) -> None:
+        self._parts[key] += timeout  # type: ignore[assignment]  # seconds may be counted, too
+        waited, turns = round(self._parts[key], 6), self.waited.setdefault(key, [])
+        if waited < (self._expected[key][len(turns) :] or [0.0])[0]:
+            raise StorageLockTimeoutError("another holds it")
+        turns.append(waited)
+        del self._parts[key]
 
 
 def failing_storage(error: Exception | None = None) -> WatchedStorage:

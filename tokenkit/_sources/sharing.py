@@ -1,7 +1,8 @@
 """Renewing one token for all who share a storage: take the lock, re-read, adopt or fetch, store.
 
-A pipeline does this for each step, and :mod:`tokenkit.manager._source` for a manager's token. A storage in trouble is
-reported and done without: it never costs a caller the token that the source would give.
+Who waits for the lock reads now and then, and adopts without it. A pipeline does this for each step, and
+:mod:`tokenkit.manager._source` for a manager's token. A storage in trouble is reported and done without: it never costs
+a caller the token that the source would give.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ class SharedToken:
             held: The newest token that the caller knows of, good or not; its refresh token may be spent.
             ask: Asks the source.
             is_good: Judges a stored token.
-            lock_timeout: Seconds to wait for the storage's lock before going on without; None takes no lock.
+            lock_timeout: Seconds to wait for the storage's lock, or for a good token, before going on without; None
+                takes no lock.
             held_was_saved: Whether the storage had *held*: what it has now is as new, or newer.
             note_lock: Told True when the lock is held and False when it no longer is.
 
@@ -121,12 +123,16 @@ class SharedToken:
             Exception: What *ask* raised; nothing else.
         """
 
+        def look() -> Renewed | None:
+            began = self._now()
+            stored = self.read()
+            return self._adopted(stored, began) if stored is not None and is_good(stored) else None
+
         def renewed(lock_error: Exception | None) -> Renewed:
             began = self._now()
             stored = self.read()
             if stored is not None and is_good(stored):
-                self._report("cache_refresh", "adopted", self._now() - began, None)
-                return Renewed(stored, True, True)
+                return self._adopted(stored, began)
             self._report("cache_refresh", "absent" if stored is None else "unchanged", self._now() - began, None)
             if self._grant is None:
                 previous = self._previous(stored, held, held_was_saved)
@@ -147,7 +153,20 @@ class SharedToken:
 
         if lock_timeout is None:
             return renewed(None)
-        return under_lock(self._storage, self._lock_key, lock_timeout, renewed, note=note, trouble=self._trouble)
+        return under_lock(
+            self._storage,
+            self._lock_key,
+            lock_timeout,
+            renewed,
+            look=look,
+            now=self._now,
+            note=note,
+            trouble=self._trouble,
+        )
+
+    def _adopted(self, stored: Token, began: float) -> Renewed:
+        self._report("cache_refresh", "adopted", self._now() - began, None)
+        return Renewed(stored, True, True)
 
     def _previous(self, stored: Token | None, held: Token | None, held_was_saved: bool) -> Token | None:
         """Return the token to refresh, with the newest refresh token that this process knows of."""

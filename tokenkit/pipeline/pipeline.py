@@ -46,8 +46,8 @@ class TokenFetchPipeline:
         validate_dependencies: Check the steps here. False: at the first :meth:`execute`.
         clock: Judges expiry; the system's unless a test says otherwise.
         lock_timeout: Seconds (10 where nothing is said), or a timedelta, to wait for another who fetches a step, before
-            fetching it too. Where a refresh token would be spent, which may be done once only, the wait is nearly as
-            long as the call may take, and nearly 30 s without a limit.
+            fetching it too; what the other stores meanwhile ends the wait. Where a refresh token would be spent, which
+            may be done once only, the wait is nearly as long as the call may take, and nearly 30 s without a limit.
 
     Raises:
         ConfigurationError: There is no step, or a dependency is unknown, late or circular, or a name comes twice; it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import queue
 import re
 import secrets
 from collections.abc import Callable
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 _CLOCK = SystemClock()
 _SOCKET_TIMEOUT = 2.0  # seconds, for the clients made here
-_POLL_INTERVAL = 0.05  # seconds
+_POLL_INTERVAL = 0.1  # seconds
 _ENTRY = re.compile(r":\{[0-9A-Za-z_-]*-[0-9a-f]{64}\}\Z")
 _PASSWORD = re.compile(r"@|[?&]password=")
 _PATTERN_CHARACTERS = re.compile(r"([*?\[\]\\])")
@@ -243,8 +244,11 @@ class _Lease(Hold):
     def take(self) -> None:
         lock = self._make()
         self._lock = lock
+        deadline = _CLOCK.monotonic() + self._timeout
         if not guarded("locking", lambda: lock.acquire(blocking_timeout=self._timeout, token=self._owner)):
             self._lock = None
+            # redis-py does not wait until the end where its next try would come after it.
+            _CLOCK.nap(queue.SimpleQueue(), deadline - _CLOCK.monotonic())
             raise StorageLockTimeoutError("another holds the storage's lock")
         self._is_held = True
 

@@ -25,7 +25,7 @@ from tokenkit.storage._locks.threads import KeyLocks
 
 __all__ = ["FileLocks"]
 
-_POLL_INTERVAL = 0.025  # seconds
+_POLL_INTERVAL = 0.05  # seconds
 _SUFFIXES = (".lock", ".write")
 _TIDYING_INTERVAL = 3600.0  # seconds
 _CLOCK = SystemClock()

@@ -24,7 +24,7 @@ except ImportError:  # Windows
 
 __all__ = ["Flock", "has_flock"]
 
-_POLL_INTERVAL = 0.025  # seconds
+_POLL_INTERVAL = 0.05  # seconds
 _CLOCK = SystemClock()
 _CONTENTION = frozenset({errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK})
 
