@@ -63,7 +63,7 @@ def test_the_caller_is_told_that_it_must_not_cost_a_renewal(harness: Harness) ->
     young = harness.manager.get_token()
     assert (None, young) == (harness.manager.renew_rejected(young), harness.manager.current)
     assert young is harness.manager.get_token()
-    assert (2, True) == (harness.source.fetches, harness.manager.rejection_storm)
+    assert (2, True) == (harness.source.fetches, harness.manager._engine.state.limit.is_throttling)
 
 
 def test_a_token_that_lived_a_while_ends_the_storm(harness: Harness) -> None:
@@ -72,12 +72,12 @@ def test_a_token_that_lived_a_while_ends_the_storm(harness: Harness) -> None:
         harness.manager.renew_rejected(harness.manager.get_token())
         harness.manager.renew_rejected(harness.manager.get_token())
         harness.clock.advance(5)
-    assert harness.manager.rejection_storm
+    assert harness.manager._engine.state.limit.is_throttling
     harness.clock.advance(100)
     harness.manager.renew_rejected(harness.manager.get_token())  # not young
     harness.clock.advance(100)
     harness.manager.renew_rejected(harness.manager.get_token())
-    assert not harness.manager.rejection_storm
+    assert not harness.manager._engine.state.limit.is_throttling
 
 
 def test_a_token_known_to_be_good_was_revoked(harness: Harness) -> None:

@@ -70,6 +70,17 @@ def test_without_a_storage_the_grant_lives_as_long_as_the_manager(local_idp: Loc
     assert 0 == local_idp.reuse_detected
 
 
+def test_a_sign_in_starts_no_refresh_thread_for_who_wants_none(
+    local_idp: LocalIdP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``background=False`` the callers renew what it brought."""
+    started, start = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self.name), start(self)))
+    with manager_at(local_idp, background=False) as manager:
+        manager.sign_in(lambda prompt: local_idp.approve(prompt.url))
+    assert "tokenkit-refresh" not in started
+
+
 def test_the_sign_in_outlives_the_program(local_idp: LocalIdP, tmp_path: object) -> None:
     """Another one finds the grant in the files, and asks nobody."""
     with manager_at(local_idp, FileTokenStorage(str(tmp_path))) as manager:

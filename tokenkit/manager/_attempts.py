@@ -149,14 +149,10 @@ class Attempt:
             return Outcome(None, True)
         return Outcome(error, False)
 
-    def needs_caller(self, now: float, deadline: float) -> bool:
-        """Whether a caller must hand this attempt to the thread, or run it because no thread will."""
+    def needs_caller(self, now: float, deadline: float = math.inf) -> bool:
+        """Whether a caller must hand this attempt to the thread, or, until *deadline*, run what no thread will."""
         nobody_comes = self.pick_up_by <= now or sys.is_finalizing()
         return self.unclaimed and (not self.offered or (nobody_comes and now < deadline))
-
-    def needs_offer(self, now: float) -> bool:
-        """Whether the thread must be told of it, for the first time or because it did not come."""
-        return self.unclaimed and (not self.offered or self.pick_up_by <= now)
 
     def next_change(self) -> float:
         """Return the moment at which a waiter should look again, unless it is notified before."""
@@ -187,12 +183,6 @@ class Attempts:
             if one is not None:
                 one.offered = True
                 one.pick_up_by = now + _PICK_UP if to_thread else -math.inf
-
-    @property
-    def awaited_look(self) -> Attempt | None:
-        """The look that a caller waits for and no thread runs yet, if any."""
-        one = self.look
-        return one if one is not None and one.offered and one.unclaimed else None
 
     @property
     def runs_elsewhere(self) -> bool:

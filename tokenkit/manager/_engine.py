@@ -135,7 +135,7 @@ class Engine:
     def _needs_offer_locked(self, now: float, skip_back_off: bool) -> bool:
         """Return whether the thread must be told that there is something to do ahead of callers."""
         attempt = self._schedule.ahead(now) if skip_back_off else self._schedule.attempts.current
-        if attempt is not None and attempt.needs_offer(now):
+        if attempt is not None and attempt.needs_caller(now):
             self._asked_at = math.inf  # if it was told, it has not come
             return True
         is_told = self._asked_at <= now and self._thread.runs()
@@ -323,7 +323,7 @@ class Engine:
             line = None if outcome is None else self._journal.land(attempt, outcome, landed, self.state, now)
             self._tellers.add(threading.get_ident())
         try:
-            if self._background and not run.background:
+            if not run.background:
                 self._ensure_thread()
             self._announce(attempt, run, now, landed)
         finally:
@@ -338,9 +338,9 @@ class Engine:
             self._renewed.notify_all()
 
     def _ensure_thread(self) -> None:
-        """Ask for a thread again where the last one could not be started; none is no harm to who has a token."""
+        """Ask for a thread, again where the last one could not be started; none is no harm to who has a token."""
         try:
-            if not sys.is_finalizing():
+            if self._background and not sys.is_finalizing():
                 self._thread.ensure()
         except Exception as error:
             logger.debug("no thread is to be had for %s: %s", self._name, type(error).__name__)

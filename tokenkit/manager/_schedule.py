@@ -202,8 +202,10 @@ class Schedule:
 
     def _unclaimed(self, now: float) -> Attempt | None:
         """Return what somebody waits for and no thread runs yet."""
-        attempt = self._under_way(now)
-        return attempt if attempt is not None and attempt.unclaimed else self.attempts.awaited_look
+        attempt, look = self._under_way(now), self.attempts.look
+        if attempt is not None and attempt.unclaimed:
+            return attempt
+        return look if look is not None and look.offered and look.unclaimed else None
 
     def _is_due(self, now: float) -> bool:
         is_free = self._under_way(now) is None and not self.attempts.are_exhausted(now)

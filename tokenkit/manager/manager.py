@@ -234,16 +234,12 @@ class TokenManager:
         return (held := self._holding.snapshot) is not None and self._monotonic() < held.due_at
 
     @property
-    def rejection_storm(self) -> bool:
-        """Whether some resource rejects tokens too young to be bad. No lock: a hint, at once out of date."""
-        return self._holding.limit.is_throttling
-
-    @property
     def weighs_answers(self) -> bool:
         """Whether it matters which resource takes the token held. No lock: a hint.
 
-        In a :attr:`rejection_storm`, while the token is so young that its rejection costs a renewal only if it was
-        taken before, and while a resource may not have learnt yet of a token renewed ahead of expiry.
+        While some resource rejects tokens too young to be bad; while the token is so young that its rejection costs a
+        renewal only if it was taken before; and while a resource may not have learnt yet of a token renewed ahead of
+        expiry.
         """
         until = self._holding.weigh_until
         if until is not None and self._monotonic() < until:
