@@ -239,14 +239,14 @@ class Engine:
 
     def _offer(self) -> None:
         """Have the thread see to what there is, starting it if need be; where none is to be had, a caller leads."""
-        possible = self._background and not sys.is_finalizing()
+        if not self._background or sys.is_finalizing():
+            self.refuse()
+            return
         try:
             with self._lock:
-                self._schedule.attempts.offer(self._clock.monotonic(), to_thread=possible)
-                if possible:
-                    self._tell_locked(-math.inf)
-            if possible:
-                self._thread.ensure()
+                self._schedule.attempts.offer(self._clock.monotonic(), to_thread=True)
+                self._tell_locked(-math.inf)
+            self._thread.ensure()
         except BaseException as error:
             self.refuse()
             if not isinstance(error, Exception):  # Ctrl-C; anything else is about the thread, and no caller's affair

@@ -28,20 +28,6 @@ Line = tuple[int, str]
 class Journal:
     """Counts, and remembers what has been said. The counts go on over a fork."""
 
-    __slots__ = (
-        "_began_at",
-        "_name",
-        "_refused",
-        "_said_at",
-        "adopted",
-        "attempts",
-        "failures",
-        "last_at",
-        "last_failure",
-        "renewals",
-        "row",
-    )
-
     def __init__(self, name: str) -> None:
         self._name = name
         self.attempts = self.renewals = self.failures = self.adopted = 0
