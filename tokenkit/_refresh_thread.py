@@ -318,9 +318,7 @@ class _Worker:
         try:
             while not is_over:
                 try:
-                    self._work(*self.jobs.get(timeout=_LINGER))
-                except queue.Empty:  # unless somebody has just taken it off that list, to give it work
-                    is_over = self._idle.pop(self, self) is None
+                    is_over = self._work()
                 except BaseException as error:
                     logger.error("a worker goes on after %s [thrown-in]", type(error).__name__)
         finally:
@@ -328,13 +326,19 @@ class _Worker:
                 with suppress(Exception):
                     self.start()
 
-    def _work(self, run: Callable[[], object], done: Callable[[], object]) -> None:
+    def _work(self) -> bool:
+        """Do one piece of work; return whether there was none for so long that this thread is to end."""
+        try:
+            run, done = self.jobs.get(timeout=_LINGER)
+        except queue.Empty:  # unless somebody has just taken it off that list, to give it work
+            return self._idle.pop(self, self) is None
         try:
             run()
         finally:
-            del run  # or its manager could not be collected while this waits for more
+            del run  # or its manager could not be collected by who hears that it is done
             self._idle[self] = None
             done()
+        return False
 
 
 class _Threads:

@@ -144,6 +144,7 @@ def renewals(number: int, stored: bool, background: bool) -> tuple[str | None, l
         pytest.param(True, id="background"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of a thread that it ended
 def test_an_interrupt_at_every_entry_costs_nothing(stored: bool, background: bool) -> None:
     """It leaves no lock, no waiter and no refresh token behind, wherever it falls into a renewal."""
     number, wrong = 0, []
