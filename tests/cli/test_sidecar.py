@@ -213,6 +213,30 @@ def test_a_long_command_still_has_a_good_token(config: Path, local_idp: LocalIdP
         assert local_idp.is_active(process.stdout.readline().strip())
 
 
+def test_exec_says_once_that_its_token_is_not_fresh(config: Path, local_idp: LocalIdP) -> None:
+    """With ``--verbose``, however long that lasts; and once that it is fresh again."""
+    local_idp.lifetime = 0.5
+    child = "import sys; print('ready', flush=True); sys.stdin.read()"
+    command = [*TOKENKIT, "exec", "orders", "--verbose", "--config", str(config), "--", sys.executable, "-c", child]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "ready\n" == process.stdout.readline()
+        local_idp.fail("token", status=503, times=None)
+        assert any("not fresh: " in line for line in process.stderr)
+        local_idp.wait_for_requests("token", local_idp.count("token") + 1, timeout=PATIENCE)
+        local_idp.lifetime = 60.0
+        local_idp.heal("token")
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "fresh again [not-fresh]" in line:
+                break
+        assert [] == [line for line in said if "not fresh: " in line]
+        process.communicate(timeout=PATIENCE)
+
+
 @pytest.mark.parametrize(
     ("ignored", "sent", "ended"),
     [("SIGUSR1", "SIGTERM", "SIGTERM"), ("SIGTERM", "SIGHUP", "SIGHUP"), ("SIGHUP", "SIGHUP", "SIGTERM")],

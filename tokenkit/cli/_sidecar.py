@@ -62,6 +62,25 @@ def _heeding(wake: _Wake, *numbers: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@final
+class _Streak:
+    """Says once that what is kept is not fresh, and once that it is again."""
+
+    def __init__(self) -> None:
+        self.lasts = False
+
+    def goes_on(self, error: TokenKitError | OSError) -> None:
+        if not self.lasts:  # the manager logs its own trouble; a full disk is nobody else's to tell
+            said = str(error) if isinstance(error, TokenKitError) else reason(error)
+            logger.warning("not fresh: %s [not-fresh]", said)
+        self.lasts = True
+
+    def ends(self) -> None:
+        if self.lasts:
+            logger.warning("fresh again [not-fresh]")
+        self.lasts = False
+
+
 def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     """Keep a shared storage, and a file, fresh until SIGTERM or Ctrl-C; with ``--once``, see to it once."""
     wake = _Wake()
@@ -81,7 +100,7 @@ def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
 
 def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake: _Wake) -> None:
     written = None
-    was_well = True
+    streak = _Streak()
     while wake.signalled is None:
         try:
             token = manager.get_token()
@@ -89,17 +108,12 @@ def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake:
                 target.write(token)
                 written = token
             health.tell("never" if token.expires_at is None else instant(token.expires_at))
-            if not was_well:
-                logger.warning("fresh again [not-fresh]")
-            was_well = True
+            streak.ends()
         except (TokenKitError, OSError) as error:
-            if was_well:  # the manager logs its own trouble; a full disk is nobody else's to tell
-                said = str(error) if isinstance(error, TokenKitError) else reason(error)
-                logger.warning("not fresh: %s [not-fresh]", said)
-            was_well = False
+            streak.goes_on(error)
             health.tell(None)
         if wake.signalled is None:
-            _clock.nap(wake.mailbox, _LONGEST_NAP if was_well else _NAP_IN_TROUBLE)
+            _clock.nap(wake.mailbox, _NAP_IN_TROUBLE if streak.lasts else _LONGEST_NAP)
 
 
 def execute(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:
@@ -125,6 +139,7 @@ def execute(asked: argparse.Namespace, listeners: list[TokenListener]) -> int:
 
 def _attend(child: subprocess.Popen[bytes], manager: TokenManager, target: TokenFile, wake: _Wake) -> int:
     written = manager.current
+    streak = _Streak()
     while (status := child.poll()) is None:
         if wake.signalled is not None:
             # Ctrl-C reaches the whole group by itself; anything else is passed on.
@@ -136,7 +151,8 @@ def _attend(child: subprocess.Popen[bytes], manager: TokenManager, target: Token
             if token != written:
                 target.write(token)
                 written = token
+            streak.ends()
         except (TokenKitError, OSError) as error:
-            logger.info("the child's token could not be renewed: %s", type(error).__name__)
+            streak.goes_on(error)
         _clock.nap(wake.mailbox, 0.2)
     return status
