@@ -1,4 +1,4 @@
-"""A certificate for a server on loopback, made on the spot; needs the package cryptography."""
+"""A certificate for a server on loopback, made on the spot. Needs ``requests-tokenkit[crypto]``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ def self_signed(directory: Path) -> tuple[ssl.SSLContext, Path]:
     Returns:
         The server's context, for ``LocalIdP(tls=...)``, and the file to trust, for ``verify=`` of requests.
     """
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ModuleNotFoundError as error:
+        wanted = f"self_signed needs the module {error.name}: pip install 'requests-tokenkit[crypto]'"
+        raise ImportError(wanted, name=error.name) from error
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
