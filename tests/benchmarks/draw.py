@@ -30,7 +30,7 @@ PLOTS = {
     "storm": ("Longest request in a storm of 401, ms", "storm", "revoked", "longest_ms", False),
     "late": ("Failed requests while a resource learns of the token", "late", "0.5 s", "failures", False),
     "processes": ("Fetches of 8 processes", "processes", "8, file", "fetches", False),
-    "importing": ("Import of a program's names beyond requests, ms", "importing", "program", "more_ms", False),
+    "importing": ("Import of requests and a program's names, ms", "importing", "beside requests", "program_ms", False),
 }
 
 

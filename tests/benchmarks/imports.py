@@ -1,7 +1,7 @@
 """What importing tokenkit costs, beside ``import requests``: seconds of the processor, and memory at the end.
 
-Each program runs in fresh interpreters, in turns, so that a busy machine slows all of them. Run by hand;
-ends with status 1 where the design's promises are not kept.
+Each program runs in fresh interpreters, in turns, so that a busy machine slows all of them. Run by hand, it ends with
+status 1 where the design's promises are not kept; the benchmarks' scenario measures the peers in the same way.
 """
 
 import os
@@ -24,27 +24,31 @@ import time
 began = time.process_time()
 {program}
 seconds = time.process_time() - began
-import resource
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+memory = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(seconds, memory[0])
+"""  # getrusage() would tell of the process that started it, too
 
 
-def once(program: str, cache: str) -> tuple[float, float]:
-    """Return the seconds that *program* takes in a fresh interpreter, and the KiB that it ends with."""
+def once(program: str, cache: str | None = None) -> tuple[float, float]:
+    """Return the seconds of the processor that *program* takes in a fresh interpreter, and its most KiB."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # compiled, as where it is installed
+    if cache is not None:
+        environment["PYTHONPYCACHEPREFIX"] = cache
     command = [sys.executable, "-c", MEASURED.format(program=program)]
-    environment = {
-        **os.environ,
-        "PYTHONPYCACHEPREFIX": cache,
-        "PYTHONDONTWRITEBYTECODE": "",
-    }  # as where it is installed
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     seconds, memory = done.stdout.split()
     return float(seconds), float(memory)
 
 
+def in_turns(programs: list[str], cache: str | None = None) -> list[tuple[float, float]]:
+    """Return what each of the *programs* takes."""
+    return [once(program, cache) for program in programs]
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as cache:
-        rounds = [[once(program, cache) for program in MOST] for _ in range(ROUNDS + 1)][1:]  # the first compiles
+        in_turns(list(MOST), cache)  # which compiles
+        rounds = [in_turns(list(MOST), cache) for _ in range(ROUNDS)]
     medians = [
         [statistics.median(each) for each in zip(*results, strict=True)] for results in zip(*rounds, strict=True)
     ]

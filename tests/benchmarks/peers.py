@@ -482,3 +482,4 @@ PEERS = [
     ),
 ]
 BY_NAME = {peer.name: peer for peer in PEERS}
+OTHERS = [peer.name for peer in PEERS[1:]]

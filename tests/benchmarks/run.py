@@ -102,15 +102,23 @@ def run_variant(
     """Return the figures of each round by the name of the peer; the rounds of all are interleaved."""
     only = getattr(scenario, "ONLY", {}).get(variant, names)
     names, options = [name for name in names if name in only], scenario.PLAN[variant]
-    copies = getattr(scenario, "COPIES", {})
+    copies, rounds_of = getattr(scenario, "COPIES", {}), getattr(scenario, "ROUNDS_OF", {})
     places = [(name, copy) for name in names for copy in range(copies.get(name, 1))]
     found: dict[str, Rounds] = {name: [] for name in names}
     with ThreadPoolExecutor(len(places) if getattr(scenario, "TOGETHER", False) else 1) as pool:
-        for _ in range(rounds):
-            asked = pool.map(lambda place: workers.ask(scenario, *place, options), places)
-            for (name, _), figures in zip(places, asked, strict=True):
+        for number in range(rounds):
+            still = [place for place in places if number < rounds_of.get(place[0], rounds)]
+            asked = pool.map(lambda place: workers.ask(scenario, *place, options), still)
+            for (name, copy), figures in zip(still, asked, strict=True):
                 found[name].append(figures)
+                if hangs(figures):  # it would again, for as long
+                    places.remove((name, copy))
     return found
+
+
+def hangs(figures: dict[str, Any]) -> bool:
+    """Return whether callers have been kept waiting for longer than any would."""
+    return bool(figures.get("waiting")) or figures.get("error") == "hangs"
 
 
 def summed_up(rounds: Rounds) -> dict[str, Any]:

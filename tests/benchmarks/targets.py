@@ -88,7 +88,7 @@ def _herd(found: Found, what: str) -> Verdict:
     herd = Variant(found, "herd", what)
     fetches, wall, served = herd.ours("fetches", "most"), herd.ours("of_latency"), herd.others("good")
     name, fewest = herd.best("fetches", ok=lambda name: served[name] == 50)
-    text = f"{fetches:.0f} fetch, {wall:.3f} of the latency"
+    text = f"{fetches:.0f} fetch, {wall:.3f} of the latency (a plain POST {herd.ours('bare_of_latency'):.3f})"
     is_met = fetches == 1 and wall <= 1.05 and herd.ours("good", "least") == 50
     return Verdict(
         f"herd of 50, {what}",
@@ -190,11 +190,16 @@ def _managers(found: Found) -> Verdict:
 
 
 def _importing(found: Found) -> Verdict:
-    package, program = Variant(found, "importing", "package"), Variant(found, "importing", "program")
-    alone, whole, memory = package.ours("more_percent"), program.ours("more_percent"), program.ours("more_mib")
-    (name, best), lean = package.best("more_percent"), program.best("more_percent")
+    beside = Variant(found, "importing", "beside requests")
+
+    def more(what: str) -> dict[str, float]:
+        names = [OURS, *beside.others(f"{what}_ms")]
+        return {name: (beside.of(name, f"{what}_ms") / beside.of(name, "requests_ms") - 1) * 100 for name in names}
+
+    package, program, memory = more("package"), more("program"), beside.ours("program_more_mib")
+    alone, whole = package.pop(OURS), program.pop(OURS)
     text = f"{alone:+.1f} %, with the names of a program {whole:+.1f} %, {memory:.1f} MiB"
-    peers = f"{name} {best:+.1f} %; {lean[0]} {lean[1]:+.1f} %"
+    peers = "; ".join(f"{min(one, key=one.__getitem__)} {min(one.values()):+.1f} %" for one in (package, program))
     is_met = alone <= 5 and whole <= 25 and memory < 2
     target = "at most 5 % more time, 25 % with the names of a typical program; under 2 MiB more memory"
     return Verdict("`import tokenkit` beyond `import requests`", target, text, peers, is_met)

@@ -11,7 +11,7 @@ from benchmarks.peers import Client, Peer
 from benchmarks.realm import Realm
 
 PLAN: dict[str, dict[str, Any]] = {f"{n} threads": {"threads": n} for n in (1, 8, 32)}
-ROUNDS = 9
+ROUNDS = 7
 SECONDS = 0.12  # of one round
 BATCH = 25
 

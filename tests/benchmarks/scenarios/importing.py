@@ -1,40 +1,28 @@
-"""What importing costs beyond ``import requests``: the processor's time, and memory, of fresh interpreters."""
+"""What importing costs beside ``import requests``: processor's time and memory of fresh interpreters, in turns."""
 
-import subprocess
-import sys
+import functools
 from typing import Any
 
+from benchmarks.imports import REQUESTS, ROUNDS, in_turns
 from benchmarks.peers import Peer
 from benchmarks.realm import Realm
 
-REQUESTS = "import requests"
-PLAN: dict[str, dict[str, Any]] = {what: {"what": what} for what in ("package", "program")}
-ROUNDS = 5
-# VmHWM is the most that this program had in memory; getrusage() tells of the process that started it, too.
-MEASURED = """
-import time
-began = time.process_time()
-{program}
-seconds = time.process_time() - began
-memory = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
-print(seconds, memory[0])
-"""
+__all__ = ["PLAN", "ROUNDS", "ROUNDS_OF", "measure"]
+
+PLAN: dict[str, dict[str, Any]] = {"beside requests": {}}
+ROUNDS_OF = {"databricks": 2, "azure_identity": 5}  # the costly ones, beyond any doubt
 
 
-def measure(peer: Peer, realm: Realm, what: str) -> dict[str, Any]:
-    code = f"import {peer.package}" if what == "package" else peer.program
-    seconds, memory = _once(REQUESTS)
-    took, kib = _once(f"{code}\n{REQUESTS}")
-    return {
-        "more_percent": (took / seconds - 1) * 100,
-        "more_mib": (kib - memory) / 1024,
-        "more_ms": (took - seconds) * 1e3,
-    }
+def measure(peer: Peer, realm: Realm) -> dict[str, Any]:
+    programs = {"package": f"import {peer.package}, requests", "program": f"{peer.program}\n{REQUESTS}"}
+    _compile(*programs.values())
+    (seconds, memory), *others = in_turns([REQUESTS, *programs.values()])
+    figures = {"requests_ms": seconds * 1e3}
+    for name, (took, kib) in zip(programs, others, strict=True):
+        figures |= {f"{name}_ms": took * 1e3, f"{name}_more_mib": (kib - memory) / 1024}
+    return figures
 
 
-def _once(program: str) -> tuple[float, float]:
-    """Return the seconds of the processor that *program* takes in a fresh interpreter, and its most KiB."""
-    command = [sys.executable, "-c", MEASURED.format(program=program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, memory = done.stdout.split()
-    return float(seconds), float(memory)
+@functools.cache
+def _compile(*programs: str) -> None:
+    in_turns(list(programs))

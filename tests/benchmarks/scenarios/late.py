@@ -10,7 +10,7 @@ from benchmarks.scenarios.boundary import answered
 FRESH = 4.0  # seconds that a token is fresh
 LATE = 0.5
 PLAN: dict[str, dict[str, Any]] = {"0.5 s": {}}
-ROUNDS = 3
+ROUNDS = 2
 TOGETHER = True
 
 

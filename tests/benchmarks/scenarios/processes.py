@@ -9,7 +9,7 @@ from typing import Any
 from support import daemons
 
 from benchmarks.crowd import prepared
-from benchmarks.peers import Peer
+from benchmarks.peers import OTHERS, Peer
 from benchmarks.realm import Realm
 
 LATENCY = 0.5  # seconds that the source takes
@@ -19,7 +19,7 @@ PLAN: dict[str, dict[str, Any]] = {
     "8, Redis": {"number": 8, "over": "redis"},
     "32, Redis": {"number": 32, "over": "redis"},
 }
-ROUNDS = 2
+ROUNDS, ROUNDS_OF = 3, dict.fromkeys(OTHERS, 1)  # whose fetches are as many as their processes each time
 ONLY = {"32, file": ["tokenkit"], "8, Redis": ["tokenkit"], "32, Redis": ["tokenkit"]}
 FRESH = True  # a process that has no threads, to be forked
 PATIENCE = 40.0

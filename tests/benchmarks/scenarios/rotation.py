@@ -14,7 +14,7 @@ from typing import Any
 from support import rotation_kills
 from support.oauth_servers import OAuthServer
 
-from benchmarks.peers import Peer
+from benchmarks.peers import OTHERS, Peer
 from benchmarks.realm import Realm
 from benchmarks.scenarios.boundary import answered
 
@@ -22,7 +22,7 @@ PROCESSES = 8
 SECONDS = 3.0
 KILLS = 40
 PLAN: dict[str, dict[str, Any]] = {"8 processes": {}}
-ROUNDS = 2
+ROUNDS, ROUNDS_OF = 2, dict.fromkeys(OTHERS, 1)
 FRESH = True
 PATIENCE = 40.0
 

@@ -19,7 +19,7 @@ PLAN: dict[str, dict[str, Any]] = {"every 50 ms": {"signals": 500}}
 ROUNDS = 1
 TOGETHER = True
 COPIES = {"tokenkit": 4}
-PATIENCE = 15.0
+PATIENCE = 5.0
 
 
 class SoftLimit(Exception):

@@ -10,7 +10,7 @@ THREADS = 32
 LATENCY = 0.2  # seconds that a renewal takes
 PATIENCE = 15.0
 PLAN: dict[str, dict[str, Any]] = {"revoked": {}}
-ROUNDS = 5
+ROUNDS = 4
 
 
 def measure(peer: Peer, realm: Realm) -> dict[str, Any]:
