@@ -225,12 +225,10 @@ def test_a_test_states_its_fact() -> None:
 
 # The sleeps of the tests, with the reason for each: nothing else tells when it is time to go on.
 SLEEPS = {
+    "benchmarks/at_work.py": (1, "between two requests of a client at work"),
     "benchmarks/scenarios/boundary.py": (1, "until a request of a schedule is due"),
     "benchmarks/scenarios/herd.py": (1, "until a token has expired at a server of another process"),
-    "benchmarks/scenarios/late.py": (1, "between two requests of a client at work"),
     "benchmarks/scenarios/managers.py": (1, "between two looks at the threads"),
-    "benchmarks/scenarios/outage.py": (1, "between two requests of a client at work"),
-    "benchmarks/scenarios/rotation.py": (1, "between two requests of a client at work"),
     "benchmarks/scenarios/signals.py": (1, "between two requests of a client at work"),
     "benchmarks/stress.py": (2, "how long a fetch takes, and between two revocations"),
     "cli/test_sidecar.py": (2, "another program's start"),

@@ -148,7 +148,7 @@ def costs(call: Call, world: World) -> Costs:
 def traced(call: Callable[[], object]) -> Counter[str]:
     """Count the instructions of *call* in this thread, and those among them that enter a block of ``with``."""
     seen: Counter[str] = Counter()
-    skipped = {*OBSERVERS, call.__code__, monitored.__code__, settraced.__code__}
+    skipped = {*OBSERVERS, call.__code__, monitored.__code__, hooked.__code__}
 
     def note(code: CodeType, at: int) -> None:
         if code not in skipped:
@@ -187,12 +187,7 @@ def settraced(call: Callable[[], object], note: Callable[[CodeType, int], None])
             note(frame.f_code, frame.f_lasti)
         return trace
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
+    hooked(sys.gettrace, sys.settrace, trace, call)
 
 
 def enters(name: str, argument: int) -> bool:
@@ -213,13 +208,18 @@ def profiled(call: Callable[[], object]) -> Counter[str]:
         seen["locks"] += name in ("acquire", "wait")
         seen["clocks"] += event == "c_call" and name in CLOCKS
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
+    hooked(sys.getprofile, sys.setprofile, profile, call)
+    return seen
+
+
+def hooked(get: Callable[[], Any], put: Callable[[Any], object], hook: object, call: Callable[[], object]) -> None:
+    """Call *call* with *hook* in the place of the interpreter's hook that there is."""
+    before = get()
+    put(hook)
     try:
         call()
     finally:
-        sys.setprofile(before)
-    return seen
+        put(before)
 
 
 @contextmanager

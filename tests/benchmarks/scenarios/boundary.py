@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any
 
+from benchmarks.at_work import answered
 from benchmarks.crowd import quantile
 from benchmarks.peers import Client, Peer
 from benchmarks.realm import Realm
@@ -55,11 +56,3 @@ def _driven(client: Client, url: str) -> tuple[list[float], int]:
     for thread in threads:
         thread.join()
     return late, len(failed)
-
-
-def answered(client: Client, url: str) -> bool:
-    """Say whether a request is answered with 200."""
-    try:
-        return client.get(url) == 200
-    except Exception:
-        return False

@@ -1,11 +1,10 @@
 """A resource that learns of a new token half a second after the token endpoint has given it."""
 
-import time
 from typing import Any
 
+from benchmarks.at_work import at_work
 from benchmarks.peers import Peer
 from benchmarks.realm import Realm
-from benchmarks.scenarios.boundary import answered
 
 FRESH = 4.0  # seconds that a token is fresh
 LATE = 0.5
@@ -20,11 +19,7 @@ def measure(peer: Peer, realm: Realm) -> dict[str, Any]:
     try:
         client.get(url)
         realm.set(lifetime=3600, learns=LATE, forget=True)
-        end, failures, sent = time.monotonic() + FRESH + 2, 0, 0
-        while time.monotonic() < end:
-            failures += not answered(client, url)
-            sent += 1
-            time.sleep(0.02)
+        sent, failures = at_work(client, url, FRESH + 2, pause=0.02)
         counts = realm.set()
         return {"failures": failures, "sent": sent, "fetches": counts["token"]}
     finally:

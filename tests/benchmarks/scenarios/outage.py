@@ -1,11 +1,10 @@
 """The token endpoint fails for five seconds, from the moment on at which a renewal has asked it."""
 
-import time
 from typing import Any
 
+from benchmarks.at_work import at_work
 from benchmarks.peers import Peer
 from benchmarks.realm import Realm
-from benchmarks.scenarios.boundary import answered
 
 FRESH = 6.0  # seconds that a token is fresh where its holder renews it at a fixed time before expiry
 LIFETIME = 40  # seconds, where that time grows with the lifetime: the rest outlasts the outage
@@ -24,11 +23,7 @@ def measure(peer: Peer, realm: Realm) -> dict[str, Any]:
         client.get(url)
         realm.set(lifetime=3600, outage=OUTAGE, forget=True)
         fresh = lifetime * peer.share - (peer.margin or 0)
-        end, errors, sent = time.monotonic() + fresh + OUTAGE + 2, 0, 0
-        while time.monotonic() < end:
-            errors += not answered(client, url)
-            sent += 1
-            time.sleep(0.05)
+        sent, errors = at_work(client, url, fresh + OUTAGE + 2, pause=0.05)
         counts = realm.set()
         figures = {"errors": errors, "sent": sent, "requests": counts["failed"], "expired_sent": counts["expired"]}
         attempts = client.attempts() - 2 if client.attempts else counts["failed"]  # without the first, and the last

@@ -7,16 +7,15 @@ no peer shares a grant between processes; it is not even killed.
 import multiprocessing
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from support import rotation_kills
 from support.oauth_servers import OAuthServer
 
+from benchmarks.at_work import at_work
 from benchmarks.peers import OTHERS, Peer
 from benchmarks.realm import Realm
-from benchmarks.scenarios.boundary import answered
 
 PROCESSES = 8
 SECONDS = 3.0
@@ -61,11 +60,7 @@ def _of_peer(peer: Peer, realm: Realm) -> dict[str, Any]:
     assert make is not None
 
     def one() -> None:
-        client = make(realm, refresh_token)
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            answered(client, realm.api())
-            time.sleep(0.02)
+        at_work(make(realm, refresh_token), realm.api(), SECONDS, pause=0.02)
         os._exit(0)
 
     children = [fork.Process(target=one) for _ in range(PROCESSES)]
