@@ -9,7 +9,7 @@ from benchmarks.peers import Peer, bare
 from benchmarks.realm import Realm
 
 PLAN: dict[str, dict[str, Any]] = {"loopback": {"requests": 60}}
-ROUNDS = 25
+ROUNDS = 20
 
 
 def measure(peer: Peer, realm: Realm, requests: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PLAN: dict[str, dict[str, Any]] = {
     "8, Redis": {"number": 8, "over": "redis"},
     "32, Redis": {"number": 32, "over": "redis"},
 }
-ROUNDS, ROUNDS_OF = 3, dict.fromkeys(OTHERS, 1)  # whose fetches are as many as their processes each time
+ROUNDS, ROUNDS_OF = 2, dict.fromkeys(OTHERS, 1)  # whose fetches are as many as their processes each time
 ONLY = {"32, file": ["tokenkit"], "8, Redis": ["tokenkit"], "32, Redis": ["tokenkit"]}
 FRESH = True  # a process that has no threads, to be forked
 PATIENCE = 40.0
