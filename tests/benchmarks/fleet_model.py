@@ -6,11 +6,12 @@ While a source is asked, the time of the fleet runs ahead and comes back: what t
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
-from fleet_world import SHARINGS, Day, Group, Host, Member, ModelClock, Provider, Sharing, Timeline, View
+from fleet_world import SHARINGS, Day, Group, Host, Member, ModelClock, Place, Provider, Sharing, Timeline, View
 
 from tokenkit._sources.judging import lock_patience
+from tokenkit._sources.locking import _waits
 from tokenkit.errors import TokenKitError
 from tokenkit.manager._attempts import Attempt, Run
 from tokenkit.manager._schedule import Call, Schedule
@@ -21,6 +22,15 @@ from tokenkit.tokens import Token
 __all__ = ["SHARINGS", "Day", "Fleet"]
 
 MOST_RESENDS = 2  # of a request that was rejected, as BearerAuth does
+
+
+@cache
+def looks_within(patience: float) -> tuple[float, ...]:
+    """Return after how many seconds each who waits for a lock looks into the storage; the last is when it gives up."""
+    moments = [0.0]
+    for seconds in _waits(patience, lambda: moments[-1]):
+        moments.append(moments[-1] + seconds)
+    return tuple(moments[1:])
 
 
 class Process(Member):
@@ -107,7 +117,14 @@ class Process(Member):
         else:
             policy = self.fleet.day.policy
             patience = lock_patience(policy.seconds("lock_timeout"), run.deadline - now, self.fleet.day.rotates)
-            self.group.acquire(self, patience, lambda held: self.ask(attempt, held))
+            looks = looks_within(round(patience, 3))
+            self.group.acquire(Place(self, now, looks, partial(self.finds, run), partial(self.ask, attempt)))
+
+    def finds(self, run: Run) -> bool:
+        """Return whether there is something in the storage that it would adopt: the look of who waits for a lock."""
+        assert self.group is not None
+        stored = self.group.seen("token")
+        return stored is not None and stored is not run.known and self.source._is_better(stored, run)
 
     def ask(self, attempt: Attempt, held: bool) -> None:
         if not self.alive:

@@ -4,11 +4,13 @@ import heapq
 import itertools
 import random
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -25,7 +27,19 @@ from tokenkit.storage import redis as redis_storage
 from tokenkit.storage._locks import flock
 from tokenkit.tokens import Token
 
-__all__ = ["SHARINGS", "Day", "Group", "Host", "Member", "ModelClock", "Provider", "Sharing", "Timeline", "View"]
+__all__ = [
+    "SHARINGS",
+    "Day",
+    "Group",
+    "Host",
+    "Member",
+    "ModelClock",
+    "Place",
+    "Provider",
+    "Sharing",
+    "Timeline",
+    "View",
+]
 
 EPOCH = 1_800_000_000.0  # wall time at the start
 
@@ -175,8 +189,15 @@ class Place:
     """Where a process waits for a lock."""
 
     process: Member
+    since: float
+    looks: tuple[float, ...]
+    """After how many seconds it looks whether it needs no lock any more; the last is when it gives up."""
+    finds: Callable[[], bool]
     go: Callable[[bool], None]
-    number: int
+    """Called with whether the lock is held."""
+    number: int = -1
+    is_looking: bool = False
+    """Whether a look that may find something is to come; others are not made one by one."""
 
 
 class Group:
@@ -191,7 +212,10 @@ class Group:
         self.grant = Grant()
 
     def seen(self, key: str) -> Token | None:
-        return next((token for at, token in reversed(self.entries[key]) if at <= self.fleet.now), None)
+        for at, token in reversed(self.entries[key]):
+            if at <= self.fleet.now:
+                return token
+        return None
 
     def put(self, key: str, token: Token, by: Member) -> None:
         entry = (self.fleet.now, token)
@@ -207,27 +231,43 @@ class Group:
         asleep, self.asleep = self.asleep, {}
         for member in asleep:
             member.hear()
+        for place in self.waiting:
+            self.expect_look(place)
 
-    def acquire(self, process: Member, timeout: float, go: Callable[[bool], None]) -> None:
-        """Call *go* with True once *process* holds the lock, or with False when it has waited for too long."""
+    def acquire(self, place: Place) -> None:
+        """Let its process go on once it holds the lock, has found what makes that needless, or has waited too long."""
+        fleet = self.fleet
         if self.holder is None:
-            self.holder = process
-            self.fleet.at(self.fleet.now + self.sharing.trip, lambda: go(True))
+            self.holder = place.process
+            fleet.at(fleet.now + self.sharing.trip, partial(place.go, True))
             return
-        place = process.place = Place(process, go, len(self.waiting))
+        place.process.place, place.number = place, len(self.waiting)
         self.waiting.append(place)
+        fleet.at(place.since + place.looks[-1], partial(self.give_up, place))
+        if place.finds():
+            self.expect_look(place)
 
-        def give_up() -> None:
-            if process.place is place:
-                self.leave(process)
-                go(False)
+    def expect_look(self, place: Place) -> None:
+        coming = bisect_left(place.looks, self.fleet.now - place.since)
+        if not place.is_looking and coming < len(place.looks):
+            place.is_looking = True
+            self.fleet.at(place.since + place.looks[coming], partial(self.look, place))
 
-        self.fleet.at(self.fleet.now + timeout, give_up)
+    def look(self, place: Place) -> None:
+        place.is_looking = False
+        if place.process.place is place and place.finds():
+            self.give_up(place)
+
+    def give_up(self, place: Place) -> None:
+        if place.process.place is place:
+            self.leave(place.process)
+            place.go(False)
 
     def leave(self, process: Member) -> None:
         """Wait no longer; the last of those who wait gets its place."""
         place, process.place = process.place, None
         if place is not None:
+            self.fleet.storage_calls += bisect_right(place.looks, self.fleet.now - place.since)
             last = self.waiting.pop()
             if last is not place:
                 self.waiting[place.number], last.number = last, place.number
@@ -243,7 +283,7 @@ class Group:
             place = waiting[rng.randrange(len(waiting))]
             self.leave(place.process)
             self.holder = place.process
-            self.fleet.at(self.fleet.now + pause + self.sharing.trip, lambda: place.go(True))
+            self.fleet.at(self.fleet.now + pause + self.sharing.trip, partial(place.go, True))
 
 
 class View(TokenStorage):
