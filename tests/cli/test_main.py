@@ -159,7 +159,9 @@ def test_the_only_table_needs_no_name(capsys: pytest.CaptureFixture[str], tmp_pa
     path.write_text('[one]\nsource = "static"\ntoken = "abc"\n')
     assert (0, "abc\n", "") == run(capsys, "token", "--config", path)
     path.write_text("")
-    assert (2, "", f"tokenkit: say which table of {path}: it has none\n") == run(capsys, "token", "--config", path)
+    said = f"tokenkit: {path} describes no manager: a table such as [orders] does\n"
+    assert (2, "", said) == run(capsys, "token", "--config", path)
+    assert (2, "", said) == run(capsys, "check", "--config", path)
 
 
 def test_without_a_file_the_environment_is_read(

@@ -55,8 +55,10 @@ def name_in(config: Configuration, where: str, name: str | None) -> str:
     names = config.names
     if names == ("",) and name is not None:
         raise ConfigurationError("NAME is a table of a file: give --config FILE")
+    if not names:
+        raise ConfigurationError(f"{where} describes no manager: a table such as [orders] does")
     if name is None and len(names) != 1:
-        raise ConfigurationError(f"say which table of {where}: {', '.join(names) or 'it has none'}")
+        raise ConfigurationError(f"say which table of {where}: {', '.join(names)}")
     return names[0] if name is None else name
 
 

@@ -109,9 +109,7 @@ def list_names(asked: argparse.Namespace, listeners: list[TokenListener]) -> Non
 def check(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
     """Check the configuration, without any network."""
     config, where = configuration(asked)
-    names = config.names if asked.name is None else (name_in(config, where, asked.name),)
-    if not names:
-        raise ConfigurationError(f"{where} describes no manager: a table such as [orders] does")
+    names = (config.names if asked.name is None else ()) or (name_in(config, where, asked.name),)
     for name in names:
         _check_one(config, name, look_up=asked.secrets)
 
