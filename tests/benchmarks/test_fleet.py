@@ -28,8 +28,10 @@ def fleet() -> Iterator[ModuleType]:
 
 
 def lived(fleet: ModuleType, sharing: str, **day: Any) -> Any:
-    """Return a fleet of thirty after an hour and more."""
-    return fleet.Fleet(fleet.Day(hosts=5, per_host=6, **{"seconds": 4000.0, **day}), fleet.SHARINGS[sharing]).run()
+    """Return a fleet after an hour and more, of thirty where nothing else is said."""
+    return fleet.Fleet(
+        fleet.Day(**{"hosts": 5, "per_host": 6, "seconds": 4000.0, **day}), fleet.SHARINGS[sharing]
+    ).run()
 
 
 def touched(lived: Any) -> set[int]:
@@ -57,6 +59,14 @@ def test_a_revocation_costs_one_fetch_of_each_who_share(fleet: ModuleType, shari
     """All are served, by as few requests at the identity provider as there are storages."""
     one = lived(fleet, sharing, seconds=1100.0, revoked_at=1000.0)
     assert (most, []) == (sum(at >= 1000 for at in one.issued), one.failures)
+
+
+def test_nobody_waits_for_the_turns_of_a_thousand(fleet: ModuleType) -> None:
+    """Who waits for the lock of one Redis has the new token as soon as it is there: a source's time, and a look."""
+    one = lived(fleet, "one Redis", hosts=100, per_host=10, seconds=1060.0, revoked_at=1000.0)
+    waited = [seconds for at, seconds, _ in one.stalls if at >= 1000]
+    assert 900 < len(waited)
+    assert 0.7 > max(waited)
 
 
 @pytest.mark.parametrize("sharing", SHARINGS[1:])
