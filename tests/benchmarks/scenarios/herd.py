@@ -11,7 +11,7 @@ from benchmarks.realm import Realm
 THREADS = 50
 LATENCY = 0.4  # seconds that the source takes
 PLAN: dict[str, dict[str, Any]] = {what: {"what": what} for what in ("cold", "expired", "down")}
-ROUNDS, ROUNDS_OF = 5, dict.fromkeys(OTHERS, 2)
+ROUNDS, ROUNDS_OF = 4, dict.fromkeys(OTHERS, 2)
 PATIENCE = 4.0  # seconds, after which who still waits is counted as such
 
 

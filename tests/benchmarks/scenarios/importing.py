@@ -10,7 +10,7 @@ from benchmarks.realm import Realm
 __all__ = ["PLAN", "ROUNDS", "ROUNDS_OF", "measure"]
 
 PLAN: dict[str, dict[str, Any]] = {"beside requests": {}}
-ROUNDS_OF = {**dict.fromkeys(OTHERS, 7), "databricks": 2, "azure_identity": 4}  # the costly ones, beyond any doubt
+ROUNDS_OF = {**dict.fromkeys(OTHERS, 5), "databricks": 2, "azure_identity": 3}  # the costly ones, beyond any doubt
 
 
 def measure(peer: Peer, realm: Realm) -> dict[str, Any]:

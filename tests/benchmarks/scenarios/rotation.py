@@ -18,7 +18,7 @@ from benchmarks.peers import OTHERS, Peer
 from benchmarks.realm import Realm
 
 PROCESSES = 8
-SECONDS = 3.0
+SECONDS = 2.0
 KILLS = 40
 PLAN: dict[str, dict[str, Any]] = {"8 processes": {}}
 ROUNDS, ROUNDS_OF = 2, dict.fromkeys(OTHERS, 1)
