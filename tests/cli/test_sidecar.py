@@ -283,10 +283,10 @@ def test_exec_leaves_an_interrupt_to_the_command(config: Path) -> None:
 
 def test_a_command_goes_on_without_a_renewal(config: Path, local_idp: LocalIdP) -> None:
     """Its token has ended, and there is no other: that is the command's affair, and it ends as it would."""
-    local_idp.lifetime = 0.1
+    local_idp.lifetime = 0.6  # long enough to be handed out on a loaded machine
     local_idp.fail("token", kind="chunked")  # the first is answered well
     local_idp.fail("token", status=503, times=None)
-    child = "import sys, time; time.sleep(0.3); sys.exit(5)"
+    child = "import sys, time; time.sleep(0.9); sys.exit(5)"
     assert 5 == main(["exec", "orders", "--config", str(config), "--", sys.executable, "-c", child])
 
 
