@@ -289,6 +289,22 @@ def test_a_plain_session_is_refused(manager: TokenManager, api: Resource, proxy:
     assert ([], None) == (proxy.seen, manager.current)
 
 
+def test_a_proxy_that_is_named_later_is_told_too(
+    manager: TokenManager, api: Resource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where requests to this machine have gone directly before, the next asks the environment of its own moment."""
+    session = requests.Session()
+    session.auth = BearerAuth(manager)
+    session.get(api.url)
+    session.get(api.url)
+    monkeypatch.setenv("Http_Proxy", "http://proxy.example:3128")
+    with pytest.raises(ConfigurationError, match="proxy of the environment"):
+        session.get(api.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    session.get(api.url)
+    assert 3 == len(api.seen)
+
+
 def test_a_token_request_to_this_machine_goes_there_directly(api: Resource, proxy: Resource) -> None:
     """With its secret; proxies= is the user's own word here, too."""
     api.behave = lambda seen: Reply(body=b'{"access_token": "direct"}')

@@ -16,6 +16,7 @@ from requests import PreparedRequest, Response
 from requests.exceptions import Timeout
 
 from tokenkit._net.deadline import tighter, time_left
+from tokenkit._net.urls import is_local, may_name_a_proxy
 from tokenkit.auth._accepted_tokens import AcceptedTokens
 from tokenkit.auth._arguments import ExtraHeaders
 from tokenkit.auth._challenges import is_scope_refusal, parse_challenges, rejection
@@ -63,6 +64,7 @@ class Authoriser:
         self._accepted = AcceptedTokens()
         # Replaced whole; a change that a thread loses costs a little time.
         self._approved: tuple[str, ...] = settings.rules.prefixes  # what URLs that get the token begin with
+        self._local: tuple[str, ...] = ()  # what such URLs to this machine begin with, where no proxy gets them
         self._hook: TokenHook | None = None  # of the token of the last request
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -112,17 +114,19 @@ class Authoriser:
             ConfigurationError: Others could read the token on its way.
         """
         url = request.url or ""
-        if url.startswith(self._approved):
+        if url.startswith(self._approved) or (url.startswith(self._local) and not may_name_a_proxy()):
             return True
         try:
             allowed = self._settings.rules.allow(url, direct=direct)
         except ConfigurationError as error:
             error.request = request
             raise
-        if allowed and url.startswith("https://"):  # what else is safe may depend on the environment
-            prefix = url[: url.find("/", len("https://")) + 1]
-            if prefix and "@" not in prefix:  # no password is kept
+        prefix = url[: url.find("/", len("https://")) + 1]
+        if allowed and prefix and "@" not in prefix:  # no password is kept
+            if url.startswith("https://"):
                 self._approved = (prefix, *self._approved)[:_MOST_PREFIXES]
+            elif is_local(prefix):  # whether that is safe depends on the environment of the moment
+                self._local = (prefix, *self._local)[:_MOST_PREFIXES]
         return allowed
 
     def _awaited(self, request: PreparedRequest) -> Token:
