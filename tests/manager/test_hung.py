@@ -274,7 +274,7 @@ def test_an_endpoint_that_hangs_is_asked_once(local_idp: LocalIdP, background: b
     """The time limit of the request is that of the attempt: the failure counts, and the next caller fails at once."""
     local_idp.fail("token", kind="hang", times=None)
     fetcher = ClientCredentialsFetcher(token_url=local_idp.token_url, client_id="client", client_secret="secret")
-    policy = RefreshPolicy(refresh_request_timeout=2, initial_retry_timeout=50, max_retry_timeout=50)
+    policy = RefreshPolicy(refresh_request_timeout=4, initial_retry_timeout=50, max_retry_timeout=50)
     with TokenManager(fetcher, policy=policy, background=background) as manager:
         for _ in range(3):
             with pytest.raises(AuthenticationError):
