@@ -1,5 +1,6 @@
 """The one thread that knows when something is to be done: whom it asks and when, and what it survives."""
 
+import gc
 import math
 import queue
 import threading
@@ -139,6 +140,17 @@ def test_who_was_asked_when_something_was_thrown_in_is_asked_again() -> None:
     assert "asked at 1000" == owner.diary.get(timeout=PATIENCE)
     assert "tokenkit-worker" == owner.diary.get(timeout=PATIENCE)
     assert 1 == len({one for one in threading.enumerate() if one.name == "tokenkit-worker"} - before)
+
+
+def test_who_is_gone_before_the_thread_hears_of_it_is_no_hindrance() -> None:
+    """A manager that was told of and collected at once: the thread serves all others."""
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    Owner(thread, clock.monotonic())  # nobody keeps it
+    gc.collect()
+    owner = Owner(thread, clock.monotonic())
+    thread.ensure()
+    assert owner.diary.get(timeout=PATIENCE).startswith("asked")
 
 
 def test_an_owner_hears_that_no_worker_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

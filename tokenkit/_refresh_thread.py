@@ -102,7 +102,9 @@ class RefreshThread:
     def ticket(self, owner: Renewable) -> weakref.ref[Any]:
         """Return what *owner* is known by here."""
         ring = self._put
-        return weakref.ref(owner, lambda _: ring(_GONE))
+        ticket = weakref.ref(owner, lambda _: ring(_GONE))
+        hash(ticket)  # it keeps that: of one who is gone before it was ever asked for, it is not to be had
+        return ticket
 
     def tell(self, ticket: weakref.ref[Any], moment: float) -> None:
         """Have the owner asked at *moment* or before. Never blocks, and takes no lock; call :meth:`ensure` after it."""
