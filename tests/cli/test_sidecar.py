@@ -261,6 +261,20 @@ def test_exec_passes_a_signal_on(config: Path, tmp_path: Path, ignored: str, sen
     assert [] == list((tmp_path / "temporary").iterdir())
 
 
+def test_exec_passes_on_each_of_several_signals(config: Path) -> None:
+    """The last one does not take the place of those before it."""
+    child = "import signal; wanted = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM};"
+    child += "signal.pthread_sigmask(signal.SIG_BLOCK, wanted); print('ready', flush=True);"
+    child += "[wanted.discard(signal.sigtimedwait(wanted, 5).si_signo) for _ in range(3)]"
+    command = [*TOKENKIT, "exec", "orders", "--config", str(config), "--", sys.executable, "-c", child]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+            process.send_signal(number)
+        assert 0 == process.wait(PATIENCE)
+
+
 def test_a_hang_up_ends_keep_as_sigterm_does(config: Path, tmp_path: Path) -> None:
     """The terminal has gone: no file is left that says all is well."""
     health = tmp_path / "health"

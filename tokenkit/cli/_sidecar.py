@@ -41,13 +41,13 @@ class _Wake(TokenListener):
 
     def __init__(self) -> None:
         self.mailbox: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.signalled: int | None = None
+        self.signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # that came and were not dealt with yet
 
     def token_lifetime(self, event: TokenEvent) -> None:
         self.mailbox.put(None)
 
     def on_signal(self, number: int, _frame: object) -> None:
-        self.signalled = number
+        self.signals.put(number)
         self.mailbox.put(None)
 
 
@@ -82,7 +82,7 @@ class _Streak:
 
 
 def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
-    """Keep a shared storage, and a file, fresh until SIGTERM or Ctrl-C; with ``--once``, see to it once."""
+    """Keep a shared storage, and a file, fresh until SIGTERM, SIGHUP or Ctrl-C; with ``--once``, see to it once."""
     wake = _Wake()
     target = None
     if asked.write is not None:
@@ -101,7 +101,7 @@ def keep(asked: argparse.Namespace, listeners: list[TokenListener]) -> None:
 def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake: _Wake) -> None:
     written = None
     streak = _Streak()
-    while wake.signalled is None:
+    while wake.signals.empty():
         try:
             token = manager.get_token()
             if target is not None and token != written:
@@ -112,7 +112,7 @@ def _keep(manager: TokenManager, target: TokenFile | None, health: Health, wake:
         except (TokenKitError, OSError) as error:
             streak.goes_on(error)
             health.tell(None)
-        if wake.signalled is None:
+        if wake.signals.empty():
             _clock.nap(wake.mailbox, _NAP_IN_TROUBLE if streak.lasts else _LONGEST_NAP)
 
 
@@ -141,11 +141,10 @@ def _attend(child: subprocess.Popen[bytes], manager: TokenManager, target: Token
     written = manager.current
     streak = _Streak()
     while (status := child.poll()) is None:
-        if wake.signalled is not None:
+        while not wake.signals.empty():
             # Ctrl-C reaches the whole group by itself; anything else is passed on.
-            if wake.signalled != signal.SIGINT:
-                child.send_signal(wake.signalled)
-            wake.signalled = None
+            if (number := wake.signals.get()) != signal.SIGINT:
+                child.send_signal(number)
         try:
             token = manager.get_token(0)
             if token != written:
