@@ -452,7 +452,8 @@ def test_a_sentinels_master_is_a_client(doomed: Daemon, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*read_from_replicas:DeprecationWarning")
 def test_a_cluster_reads_from_the_primary(tmp_path: Path) -> None:
     """Also where its client reads from replicas: one that lags would show a refresh token that was spent."""
-    options = ("--cluster-enabled", "yes", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+    options = ["--cluster-enabled", "yes", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+    options += ["--repl-ping-replica-period", "1"]  # of a replica that has received nothing yet nobody is told
     ports = [port for port in (daemons.free_port() for _ in range(50)) if port < 55_000]  # the bus is 10 000 above
     with ExitStack() as stack:
         for name, port in zip(("primary", "replica"), ports, strict=False):
