@@ -28,7 +28,6 @@ django = needs.module("django")
 from django.conf import settings  # noqa: E402 - needs django
 from django.core.cache import caches  # noqa: E402 - needs django
 from django.core.management import call_command  # noqa: E402 - needs django
-from django.test.utils import override_settings  # noqa: E402 - needs django
 
 from tokenkit.storage import DjangoCacheTokenStorage  # noqa: E402 - needs django
 
@@ -68,6 +67,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 @pytest.fixture
 def use_cache(tmp_path: Path) -> Iterator[Callable[..., Callable[..., DjangoCacheTokenStorage]]]:
     """Make a cache the default one; the answer makes storages on it."""
+    # Imported here, as it brings half of Django, which each worker would load to collect the tests.
+    from django.test.utils import override_settings
+
     with ExitStack() as stack:
 
         def use(backend: str, location: str = "", **options: Any) -> Callable[..., DjangoCacheTokenStorage]:
