@@ -1,5 +1,6 @@
 """Real signals whose handler raises, as the soft time limits of job queues do; they fall anywhere into what runs."""
 
+import os
 import random
 import signal
 import sys
@@ -14,6 +15,9 @@ def _is_measured() -> bool:
     coverage = sys.modules.get("coverage")
     return coverage is not None and coverage.Coverage.current() is not None
 
+
+# How often the proofs try: so many times as often as every run of the tests does. CI says 10.
+DEPTH = int(os.environ.get("TOKENKIT_DEPTH", "1"))
 
 # An interrupt may fall into coverage, too, and leaves its lock locked for ever: CI runs these once more without it.
 unmeasured = pytest.mark.skipif(_is_measured(), reason="an interrupt would leave coverage's own lock locked")

@@ -1,6 +1,6 @@
 """Worlds of threads, failures and hung fetches, each in its own order; and mutants, which are caught.
 
-``TOKENKIT_WORLDS=3000`` visits so many, as CI does, and ``TOKENKIT_WORLD=17`` one again.
+``TOKENKIT_DEPTH=10`` visits 3,000, as CI does, and ``TOKENKIT_WORLD=17`` one again.
 """
 
 import gc
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.baton import Baton, BatonClock, Stuck
-from support.interrupts import unmeasured
+from support.interrupts import DEPTH, unmeasured
 
 from tokenkit import RefreshPolicy, TokenManager
 from tokenkit._refresh_thread import RefreshThread
@@ -29,7 +29,7 @@ from tokenkit.tokens import Token
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), unmeasured]
 
-WORLDS = int(os.environ.get("TOKENKIT_WORLDS", "600"))
+WORLDS = 300 * DEPTH
 PARTS = 6  # to be shared out among workers
 LIFE = 100.0
 LIMIT = 5.0  # seconds that a fetch may take
