@@ -13,7 +13,7 @@ from support import daemons
 from tokenkit.testing import LocalIdP
 
 PROCESSES = 16
-RUNS = 6
+RUNS = 4
 FINGERPRINT = re.compile("[0-9a-f]{8}")  # no name of an error is one
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
