@@ -12,21 +12,22 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 from tokenkit import ClientCredentialsFetcher, RefreshPolicy, Token, TokenFetchPipeline, TokenManager, TokenStorage
+from tokenkit import storage as storages
 from tokenkit.fetchers import RefreshTokenFetcher
-from tokenkit.storage import DjangoCacheTokenStorage, FileTokenStorage, RedisTokenStorage
 
 
 def make_storage(kind: str, where: str, run: int) -> TokenStorage:
+    """Return a storage of *kind*, and load only what that takes."""
     if kind == "file":
-        return FileTokenStorage(f"{where}/{run}")
+        return storages.FileTokenStorage(f"{where}/{run}")
     if kind == "redis":
-        return RedisTokenStorage(where, key_prefix=f"herd-{run}")
+        return storages.RedisTokenStorage(where, key_prefix=f"herd-{run}")
     from django.conf import settings
 
     if not settings.configured:
         cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": where}
         settings.configure(CACHES={"default": cache})
-    return DjangoCacheTokenStorage(key_prefix=f"herd-{run}")
+    return storages.DjangoCacheTokenStorage(key_prefix=f"herd-{run}")
 
 
 def client(order: dict) -> dict[str, str]:
@@ -91,8 +92,10 @@ def fork(task: Callable[[], list[str]]) -> int:
 def main() -> None:
     order = json.loads(sys.argv[1])
     for run in range(order["runs"]):
+        storage = make_storage(order["storage"], order["where"], run)
+        storage.get("nothing")  # this loads for all children what theirs take
         if order["refresh_tokens"] and order["stored"]:
-            leave_an_expired_token(order, make_storage(order["storage"], order["where"], run), run)
+            leave_an_expired_token(order, storage, run)
         start_at = time.monotonic() + 0.15
         pipes = [fork(lambda run=run, at=start_at: child(order, run, at)) for _ in range(order["processes"])]
         results = []
