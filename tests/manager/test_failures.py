@@ -256,7 +256,7 @@ def test_an_outage_costs_no_call_and_no_more_attempts_than_allowed(harness: Harn
     gaps = [later - earlier for earlier, later in pairwise(asked_at)]
     assert all(gap <= 1.5**number + 1e-6 for number, gap in enumerate(gaps))
     harness.source.always = None
-    harness.live(60, lambda: harness.manager.get_token(0))
+    harness.live(75, lambda: harness.manager.get_token(0))  # a pause is a tenth of 720 s at the most
     assert f"token-{harness.source.fetches}" == harness.manager.get_token().access_token
 
 

@@ -28,10 +28,10 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WatchedS
 
 def crowd(storage: WatchedStorage, work: Callable[[], Token], gate: Gate) -> set[str]:
     """Have CROWD threads do *work*; open *gate* when all of them want a lock; return the tokens they got."""
-    wanted = storage.calls["lock"] + CROWD
+    storage.lockers.clear()
     futures = ask(work, CROWD)
     assert gate.reached()
-    storage.wait_for("lock", wanted)
+    storage.wait_for_lockers(CROWD)
     gate.release()
     return {token.access_token for token in outcomes(futures)}
 

@@ -139,6 +139,7 @@ class WatchedStorage(TokenStorage):
         self.inner = inner or InMemoryTokenStorage()
         self.before: dict[str, Callable[..., object]] = {}
         self.calls: Counter[str] = Counter()
+        self.lockers: set[int] = set()  # the threads that wanted a lock; one that waits asks again and again
         self.closed = 0
         self._changed = threading.Condition(threading.Lock())
 
@@ -147,9 +148,16 @@ class WatchedStorage(TokenStorage):
         with self._changed:
             assert self._changed.wait_for(lambda: self.calls[call] >= count, PATIENCE), self.calls
 
+    def wait_for_lockers(self, count: int) -> None:
+        """Return once *count* threads wanted a lock."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.lockers) >= count, PATIENCE), len(self.lockers)
+
     def _note(self, call: str, *arguments: object) -> None:
         with self._changed:
             self.calls[call] += 1
+            if call == "lock":
+                self.lockers.add(threading.get_ident())
             self._changed.notify_all()
         if call in self.before:
             self.before[call](*arguments)
