@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import time_machine
 from support import daemons, needs
 from support.daemons import Daemon
 from support.secrets_shown import shown
@@ -23,6 +22,7 @@ from tokenkit.testing.storage import StorageContract
 from tokenkit.tokens import Token
 
 redis = needs.module("redis")
+time_machine = needs.module("time_machine")
 from tokenkit.storage import RedisTokenStorage  # noqa: E402 - needs redis
 
 pytestmark = pytest.mark.server
