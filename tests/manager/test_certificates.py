@@ -39,9 +39,9 @@ def in_pipeline(fetcher: TokenFetcher) -> TokenFetchPipeline:
 class Running:
     """A manager on a clock that a test moves from one wake-up of its thread to the next."""
 
-    def __init__(self, source: Any, clock: FakeClock, storage: TokenStorage | None = None, **policy: Any) -> None:
+    def __init__(self, source: Any, clock: FakeClock, storage: TokenStorage | None = None) -> None:
         self.clock = clock
-        self.manager = TokenManager(source, storage, clock=clock, policy=RefreshPolicy(jitter=0, **policy))
+        self.manager = TokenManager(source, storage, clock=clock, policy=RefreshPolicy(jitter=0))
         self.manager.get_token()
 
     def live(self, seconds: float) -> None:
@@ -57,8 +57,8 @@ def run(fake_clock: FakeClock) -> Iterator[Callable[..., Running]]:
     """Start managers, each with its first token."""
     started: list[Running] = []
 
-    def start(source: Any, storage: TokenStorage | None = None, **policy: Any) -> Running:
-        started.append(Running(source, fake_clock, storage, **policy))
+    def start(source: Any, storage: TokenStorage | None = None, clock: FakeClock = fake_clock) -> Running:
+        started.append(Running(source, clock, storage))
         return started[-1]
 
     yield start
@@ -100,6 +100,20 @@ def test_who_share_a_storage_ask_once_for_a_new_certificate(
     cert.write_text("the second")
     first.clock.wait_until_parked(1)
     first.live(2 * LOOK)
+    assert first.manager.current == second.manager.current
+    assert 2 == local_idp.count("token")
+
+
+def test_what_a_look_finds_under_the_new_certificate_is_no_reason_to_ask(
+    local_idp: LocalIdP, cert: Path, run: Callable[..., Running], fake_clock: FakeClock
+) -> None:
+    """Not at the next look either: whoever adopts what another has asked for knows the certificate, too."""
+    storage = InMemoryTokenStorage()
+    first = run(client(local_idp, cert), storage)
+    second = run(client(local_idp, cert), storage, FakeClock(fake_clock.time()))
+    cert.write_text("the second")
+    first.live(LOOK)
+    second.live(3 * LOOK)
     assert first.manager.current == second.manager.current
     assert 2 == local_idp.count("token")
 

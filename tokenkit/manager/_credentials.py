@@ -30,7 +30,7 @@ class Credentials:
         return Shown(self._provider.certificate, self._provider.credentials)
 
     def note_success(self, shown: Shown) -> None:
-        """Note that *shown* brought a token."""
+        """Note that *shown* brought a token, here or to whoever stored it."""
         self._certificate, self._refused = shown.certificate, None
 
     def note_failure(self, shown: Shown, *, is_final: bool) -> bool:

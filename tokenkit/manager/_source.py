@@ -147,10 +147,11 @@ class SharedSource:
         run.adopted = True
         run.ahead = run.ahead and not self._may_be_anothers
         if self._storage is not None:
-            began = self._clock.monotonic()
+            began, shown = self._clock.monotonic(), self._credentials.shown()
             stored = self._shared(self._storage, run).read()
             if stored is not None and self._is_better(stored, run):
                 run.token = self._saved = stored
+                self._credentials.note_success(shown)
             result = "adopted" if run.token else "absent" if stored is None else "unchanged"
             run.report("cache_refresh", result, self._clock.monotonic() - began)
         run.has_unsaved = self._has_unsaved()
