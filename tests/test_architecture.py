@@ -248,6 +248,7 @@ SLEEPS = {
     "support/forked.py": (1, "for threads that have asked for the interpreter's own lock"),
     "support/programs.py": (1, "another program's start"),
     "support/rotation_kills.py": (1, "until a kill at a random moment"),
+    "test_refresh_thread.py": (1, "until a thread that does not begin is given up; nothing comes of it to wait for"),
 }
 
 

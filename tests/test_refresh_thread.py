@@ -4,6 +4,7 @@ import gc
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -170,6 +171,22 @@ def test_an_owner_hears_that_no_worker_is_to_be_had(monkeypatch: pytest.MonkeyPa
         owner.diary.get(timeout=PATIENCE)
         assert "refused" == owner.diary.get(timeout=PATIENCE)
     assert thread.runs()
+
+
+def test_a_thread_that_dies_before_it_has_begun_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one into which something is thrown at once: whoever needs it a second later starts another."""
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    owner = Owner(thread, clock.monotonic())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda _: None)
+        thread.ensure()
+    assert thread.runs()
+    deadline = time.monotonic() + PATIENCE
+    while thread.runs() and time.monotonic() < deadline:
+        time.sleep(0.05)  # nobody tells of a birth that does not come
+    thread.ensure()
+    assert owner.diary.get(timeout=PATIENCE).startswith("asked")
 
 
 def test_a_thread_with_nothing_to_wait_for_ends() -> None:

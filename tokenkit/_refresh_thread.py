@@ -36,6 +36,8 @@ _MOST_HUNG = 192  # pieces of work at once, beyond which nobody who has one that
 _TELL_AGAIN = 60.0  # seconds between two warnings that there is no thread
 _TRY_AGAIN = 1.0  # seconds after no worker was to be had
 _LINGER = 10.0  # seconds of the system's clock that a worker without work stays for more
+_BIRTH = 1.0  # seconds of it after which a thread that has not begun is taken for one that never will
+_SYSTEM: Clock = SystemClock()
 
 Rank = tuple[int, float]
 
@@ -86,8 +88,9 @@ class RefreshThread:
         self._inbox: queue.SimpleQueue[tuple[float, weakref.ref[Any]] | object] = queue.SimpleQueue()
         self._doorbell = _Doorbell()
         self._lock = Guard()
-        self._thread: threading.Thread | None = None  # guarded by _lock; also read without it
-        self._lives: threading.Thread | None = None  # the same, once it has begun
+        self._born_at = -math.inf  # guarded by _lock, as the two that follow; also read without it
+        self._thread: threading.Thread | None = None
+        self._lives: threading.Thread | None = None  # the same thread, once it has begun
         # The thread's own:
         self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
         self._moments: dict[weakref.ref[Any], float] = {}  # of each owner's entry that counts; others are out of date
@@ -124,6 +127,7 @@ class RefreshThread:
             with self._lock:
                 if self.runs():
                     return
+                self._born_at = _SYSTEM.monotonic()
                 self._thread = thread
             thread.start()  # without the lock: it waits until the new thread runs
         except BaseException:
@@ -134,9 +138,11 @@ class RefreshThread:
     def runs(self) -> bool:
         """Return whether the thread is there. A hint: it may end at any time where nothing is left to wait for."""
         thread = self._thread
-        # It may be thrown out as it begins. Else it is not asked whether it is alive: that is no harmless question
-        # where an interrupt may fall in, as CPython 3.11 takes a thread for ended then.
-        return thread is not None and (thread is self._lives or thread.ident is None or thread.is_alive())
+        if thread is None or thread is self._lives:
+            return thread is not None
+        # It may be thrown out as it begins, or before. Only then it is asked whether it is alive: that is no harmless
+        # question where an interrupt may fall in, as CPython 3.11 takes a thread for ended then.
+        return thread.is_alive() if thread.ident is not None else _SYSTEM.monotonic() < self._born_at + _BIRTH
 
     def _put(self, item: object) -> None:
         self._inbox.put(item)
