@@ -80,7 +80,8 @@ def test_a_child_renews_for_itself(local_idp: LocalIdP, manager: TokenManager, f
     assert fingerprint != before.fingerprint
     assert 1 == its_threads
     assert (2, 2) == (local_idp.count("token"), local_idp.connections)
-    assert (before, 1) == (manager.get_token(0), renewal_threads())
+    assert before == manager.get_token(0)
+    assert renewal_threads() >= 1  # those of other tests may be about to end
     assert before != manager.force_refresh(10)
 
 

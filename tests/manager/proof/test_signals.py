@@ -55,13 +55,11 @@ def _catch_one() -> None:
     raise AssertionError("nothing was thrown into this thread")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of a thread that it ended
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of one that it ended before it had begun
 @pytest.mark.parametrize("background", [False, True], ids=["led", "background"])
-def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool) -> None:
+def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyThreadState_SetAsyncExc into a caller, and into whatever thread renews: the next caller has a token soon."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # of a thread that it ended, and the next is thrown
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # into who writes that down
     policy = RefreshPolicy(initial_retry_timeout=0.001, max_retry_timeout=0.001, min_renewal_interval=0)
     source = RotatingSource()
     manager = TokenManager(source, background=background, policy=policy)
