@@ -1,6 +1,7 @@
 """Many managers in one process: what each costs, and that none delays another."""
 
 import gc
+import sysconfig
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -21,7 +22,10 @@ def descriptors() -> int:
 
 
 def test_idle_managers_cost_one_thread_and_little_memory() -> None:
-    """Each takes less than 6 KiB beyond its source, token included, and no descriptor; one thread sees to them all."""
+    """Each takes less than 6 KiB beyond its source, token included, and no descriptor; one thread sees to them all.
+
+    Where there is no global lock, the head of each object is twice as large: 7 KiB.
+    """
     clock = FakeClock()
     sources = [ScriptedSource(clock) for _ in range(MANY)]
     before = descriptors()
@@ -33,7 +37,7 @@ def test_idle_managers_cost_one_thread_and_little_memory() -> None:
     gc.collect()
     each = tracemalloc.get_traced_memory()[0] / MANY
     tracemalloc.stop()
-    assert each < 6 * 1024
+    assert each < (7 if sysconfig.get_config_var("Py_GIL_DISABLED") else 6) * 1024
     assert {"tokenkit-refresh"} == {managers[0]._engine._thread._thread.name}  # of this clock; no public way to it
     assert 1 == clock.parked
     assert before >= descriptors()

@@ -80,7 +80,8 @@ def test_a_source_may_look_at_its_manager(harness: Harness) -> None:
         return harness.source.token(1)
 
     harness.source.then(meddle)
-    outcomes(harness.ask())
+    outcomes(harness.ask())  # who waited is told at once that the manager is stopped
+    harness.landed(1)
     assert "token-1" == harness.manager.current.access_token
 
 
