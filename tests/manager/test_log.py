@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.scripted import Harness, down
+from support.scripted import Harness, down, outcomes
 
 from tokenkit import AuthenticationError, TokenEndpointError, TransportError
 from tokenkit.events import TokenEvent
@@ -217,3 +217,13 @@ def test_a_storages_failure_has_its_class(make_harness: Callable[..., Harness]) 
     harness.manager.get_token()
     assert {"OSError"} == {event.failure.kind for event in heard(harness, "cache_store")}
     assert {None} == {event.failure for event in heard(harness, "token_refresh")}
+
+
+def test_a_renewal_does_not_wait_for_the_lock_of_all_logging(make_harness: Callable[..., Harness]) -> None:
+    """The levels were asked for when the manager was made: one that the end of a program stops has no such lock."""
+    logger = logging.getLogger("tokenkit.manager")
+    logger.setLevel(logger.level)  # as after a change of any level, when all are to be found out anew
+    harness = make_harness()
+    with logging._lock:  # type: ignore[attr-defined]  # it has no public name
+        outcomes(harness.ask())
+        harness.parked()

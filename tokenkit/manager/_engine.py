@@ -70,6 +70,10 @@ class Engine:
         self.state = self._schedule.state  # also read without it, but for its snapshot's sake only
         self._journal = Journal(name)
         self._begin_process()
+        # A logger that is asked for a level for the first time takes the lock of all logging, which the end of the
+        # interpreter waits for: a worker that stands still from then on must not be inside of it.
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logger.isEnabledFor(level)
 
     def _begin_process(self) -> None:
         """Make what a forked child must not inherit: its parent's lock may be held for ever, its threads are gone."""
