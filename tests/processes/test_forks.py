@@ -217,8 +217,11 @@ def test_children_draw_different_jitter(fork: Fork) -> None:
     now = datetime.now(timezone.utc)
     token = Token("abc", issued_at=now, expires_at=now + timedelta(hours=1))
     error = AuthenticationError("down", transient=True)
-    children = [fork(lambda: [POLICY.window(token, now).due_in, POLICY.retry_delay(9, error)]) for _ in range(3)]
-    due_in, delays = zip(*[child.result() for child in children], strict=True)
+
+    def draw() -> list[float]:  # one pause of ten is the shortest
+        return [POLICY.window(token, now).due_in, sum(POLICY.retry_delay(9, error) for _ in range(9))]
+
+    due_in, delays = zip(*[child.result() for child in [fork(draw) for _ in range(3)]], strict=True)
     assert (3, 3) == (len(set(due_in)), len(set(delays)))
 
 
