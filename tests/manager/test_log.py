@@ -220,7 +220,7 @@ def test_a_storages_failure_has_its_class(make_harness: Callable[..., Harness]) 
 
 
 def test_a_renewal_does_not_wait_for_the_lock_of_all_logging(make_harness: Callable[..., Harness]) -> None:
-    """The levels were asked for when the manager was made: one that the end of a program stops has no such lock."""
+    """It knows its levels since the manager was made: a worker that a program's end stops does not hold that lock."""
     logger = logging.getLogger("tokenkit.manager")
     logger.setLevel(logger.level)  # as after a change of any level, when all are to be found out anew
     harness = make_harness()

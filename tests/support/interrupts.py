@@ -16,7 +16,7 @@ def _is_measured() -> bool:
     return coverage is not None and coverage.Coverage.current() is not None
 
 
-# How often the proofs try: so many times as often as every run of the tests does. CI says 10.
+# How many times as much the proofs try as they do by default; CI says 10.
 DEPTH = int(os.environ.get("TOKENKIT_DEPTH", "1"))
 
 # An interrupt may fall into coverage, too, and leaves its lock locked for ever: CI runs these once more without it.

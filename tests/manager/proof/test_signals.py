@@ -58,8 +58,9 @@ def _catch_one() -> None:
 @pytest.mark.parametrize("background", [False, True], ids=["led", "background"])
 def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyThreadState_SetAsyncExc into a caller, and into whatever thread renews: the next caller has a token soon."""
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # of a thread that it ended, and the next is thrown
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # into who writes that down
+    # Threads that it ends say nothing: the next one would be thrown into who writes their traceback.
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     policy = RefreshPolicy(initial_retry_timeout=0.001, max_retry_timeout=0.001, min_renewal_interval=0)
     source = RotatingSource()
     manager = TokenManager(source, background=background, policy=policy)
