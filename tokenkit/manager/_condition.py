@@ -38,6 +38,6 @@ class RenewalCondition:
 
     def notify_all(self) -> None:
         """Wake everyone who waits."""
-        mailboxes, self._mailboxes = self._mailboxes, set()  # whole: who leaves meanwhile touches the new one
-        for mailbox in mailboxes:
+        mailboxes, self._mailboxes = self._mailboxes, set()
+        for mailbox in list(mailboxes):  # in one step: without a global lock, somebody may just be leaving the old set
             mailbox.put(None)
