@@ -79,7 +79,7 @@ def test_a_hung_attempt_is_superseded(harness: Harness) -> None:
     assert gate.reached()
     harness.parked()
     harness.clock.advance(LIMIT - 0.001)
-    harness.parked(2)
+    harness.asleep()
     assert 1 == harness.source.fetches
     harness.clock.advance(0.001)
     assert ("token-2", 2) == (waiting.result(PATIENCE).access_token, harness.source.fetches)

@@ -59,7 +59,7 @@ def test_a_time_limit_is_exact(harness: Harness) -> None:
     harness.source.wait_for(1)
     harness.parked()
     harness.clock.advance(9.999)
-    harness.parked(2)  # the caller and, now that it has nothing young to do, the refresh thread
+    harness.asleep()
     assert not waiting.done()
     harness.clock.advance(0.001)
     assert isinstance(waiting.exception(5), RenewalTimeoutError)
@@ -87,7 +87,7 @@ def test_without_a_limit_a_caller_waits_as_long_as_an_attempt_may_run(harness: H
     harness.source.wait_for(1)
     harness.parked()
     harness.clock.advance(29.999)
-    harness.parked(2)  # the caller and, now that it has nothing young to do, the refresh thread
+    harness.asleep()
     assert not waiting.done()
     harness.clock.advance(0.001)
     assert isinstance(waiting.exception(5), requests.exceptions.Timeout)

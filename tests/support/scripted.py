@@ -220,6 +220,14 @@ class Harness:
         """Wait until *count* threads sleep: the renewal thread, once it runs and is idle, and those who wait."""
         self.clock.wait_until_parked(count)
 
+    def asleep(self, count: int = 1) -> None:
+        """Wait until *count* callers sleep, whatever the refresh thread does: it, too, may be one who is parked."""
+        clock, listed = self.clock, self.manager._engine._renewed
+        with clock._changed:
+            assert clock._changed.wait_for(
+                lambda: count <= len({one.mailbox for one in clock._sleepers} & listed._mailboxes), PATIENCE
+            )
+
     def landed(self, count: int) -> None:
         """Wait until so many attempts have landed, superseded ones included."""
         self.ears.wait_for("token_refresh", count)
