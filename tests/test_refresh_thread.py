@@ -189,6 +189,39 @@ def test_a_thread_that_dies_before_it_has_begun_is_replaced(monkeypatch: pytest.
     assert owner.diary.get(timeout=PATIENCE).startswith("asked")
 
 
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_who_is_interrupted_as_it_starts_the_thread_leaves_one_of_them(
+    monkeypatch: pytest.MonkeyPatch, has_begun: bool
+) -> None:
+    """However far the newborn is: two would share one bell, and who wakes up to leave takes the ring of the other."""
+    start, born = threading.Thread.start, list[threading.Thread]()
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    owner = Owner(thread, clock.monotonic() + 5)
+
+    def interrupted(newborn: threading.Thread) -> None:
+        born.append(newborn)
+        if has_begun:
+            start(newborn)
+            clock.wait_until_parked()
+        raise BrokenOff
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(BrokenOff):
+            thread.ensure()
+        patched.setattr(threading.Thread, "start", lambda newborn: (born.append(newborn), start(newborn)))
+        thread.ensure()
+    if not has_begun:
+        start(born[0])
+        born[0].join(PATIENCE)
+    assert [False, True][-len(born) :] == [one.is_alive() for one in born]
+    assert thread.runs()
+    clock.wait_until_parked()
+    clock.advance(5)
+    assert owner.diary.get(timeout=PATIENCE).startswith("asked")
+
+
 def test_a_thread_with_nothing_to_wait_for_ends() -> None:
     """Its last owner is gone; nobody keeps it."""
     clock = FakeClock()

@@ -133,7 +133,9 @@ class RefreshThread:
             thread.start()  # without the lock: it waits until the new thread runs
         except BaseException:
             if self._thread is thread:
-                self._thread = None
+                with self._lock:
+                    if self._thread is thread and self._lives is not thread:  # who has begun goes on
+                        self._thread = None
             raise
 
     def runs(self) -> bool:
@@ -153,9 +155,11 @@ class RefreshThread:
     # What follows runs on the thread.
 
     def _live(self) -> None:
-        me = self._lives = threading.current_thread()
-        pause = 0.0
+        me, pause = threading.current_thread(), 0.0
         try:
+            with self._lock:  # never two of them: the one that is not wanted any more does not begin
+                if self._thread is me:
+                    self._lives = me
             while self._thread is me:
                 try:
                     nap = self._turn()
