@@ -12,7 +12,7 @@ import pytest
 from support.scripted import PATIENCE, Harness, ask, down, managed, outcomes
 from support.steps import WatchedStorage
 
-from tokenkit import AuthenticationError, RenewalTimeoutError
+from tokenkit import AuthenticationError, FetchOptions, RenewalTimeoutError
 from tokenkit.clock import SystemClock
 from tokenkit.storage import InMemoryTokenStorage
 
@@ -154,6 +154,22 @@ def test_a_leaders_short_time_is_nobody_elses_failure(led: Harness) -> None:
     gate.release(down("timed out"))
     assert "token-2" == patient.result(PATIENCE).access_token
     assert isinstance(hasty[0].exception(PATIENCE), (RenewalTimeoutError, type(None)))
+
+
+def test_a_leader_whose_time_is_over_leaves_no_attempt_behind(led: Harness) -> None:
+    """What it might skip, a back-off, the next caller may not: that one fails at once with the last cause."""
+    led.source.then(down("first", retry_after=5))
+    with pytest.raises(AuthenticationError, match="first"):
+        led.manager.get_token()
+    gate = led.source.hang()
+    (hasty,) = led.ask(timeout=1, options=FetchOptions(renew_required=True, renew_synchronous=True))
+    assert gate.reached()
+    led.clock.advance(1)
+    gate.release(down("second"))
+    assert isinstance(hasty.exception(PATIENCE), AuthenticationError)
+    with pytest.raises(AuthenticationError, match="first"):
+        led.manager.get_token(timeout=1)
+    assert 2 == led.source.fetches
 
 
 def test_a_due_token_is_served_and_then_led(led: Harness) -> None:
@@ -393,7 +409,7 @@ def test_an_interrupt_on_the_thread_ends_the_attempt_alone(harness: Harness, int
     """What falls into a worker is nobody's failure and raises no back-off; the thread lives on."""
     harness.source.then(interrupt())
     assert "token-2" == harness.manager.get_token().access_token
-    assert 1 == len({one.thread for one in harness.source.asked})
+    assert harness.source.asked[0].thread.is_alive()
 
 
 def test_a_source_that_always_breaks_off_is_not_asked_in_a_loop(harness: Harness) -> None:

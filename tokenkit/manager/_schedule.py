@@ -110,9 +110,9 @@ class Schedule:
         """Raise the failure of the attempt that *call* waited for, if it has failed."""
         joined = call.joined
         outcome = None if joined is None else joined.outcome
-        if outcome is None or outcome.cut_short:
+        if outcome is None or (outcome.cut_short and now < call.deadline):
             return
-        call.skip_back_off = False  # it has had the attempt that it asked for
+        call.skip_back_off = False  # it has had the attempt that it asked for, or its time
         if outcome.error is not None and call.report_error:
             raise self._own(outcome.error, now)
 
