@@ -278,7 +278,7 @@ def test_an_endpoint_that_hangs_is_asked_once(local_idp: LocalIdP, background: b
     with TokenManager(fetcher, policy=policy, background=background) as manager:
         for _ in range(3):
             with pytest.raises(AuthenticationError):
-                manager.get_token()
+                manager.get_token(timeout=20)  # longer than the attempt, however late that begins
     assert 1 == local_idp.count("token")
 
 
