@@ -91,8 +91,8 @@ class RefreshThread:
         # Guarded by _lock, and also read without it:
         self._born_at = -math.inf
         self._thread: threading.Thread | None = None
+        self._lives: threading.Thread | None = None  # the same one, once it has begun
         # The thread's own:
-        self._lives: threading.Thread | None = None  # the same one, once it has begun; others read it
         self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
         self._moments: dict[weakref.ref[Any], float] = {}  # of each owner's entry that counts; others are out of date
         self._ready: list[tuple[Rank, int, weakref.ref[Any]]] = []  # who waits for a place
