@@ -148,7 +148,8 @@ def serve(manager: TokenManager, url: str, revoking: Revoking, *, stubborn: str 
 
     A tenth as many go to *stubborn*, and are not counted.
     """
-    auth, statuses = BearerAuth(manager), []
+    # Of the first three tokens none lives for long: on a slow machine one request may see the end of all of them.
+    auth, statuses = BearerAuth(manager, max_refresh_attempts=5), []
 
     def work() -> None:
         with connect(auth) as session:
