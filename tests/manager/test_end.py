@@ -229,11 +229,10 @@ def test_managers_leave_no_descriptor() -> None:
         for manager in managers:
             manager.get_token()
         assert 30 == idp.connections
+        thread = refresh_thread_of(manager)
         del manager, managers
         gc.collect()
-        for thread in threading.enumerate():
-            if thread.name == "tokenkit-refresh":
-                thread.join(PATIENCE)
+        thread.join(PATIENCE)
     assert descriptors() <= before  # the provider's own are closed by now, those of clients by nobody but them
 
 
