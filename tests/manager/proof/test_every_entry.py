@@ -181,7 +181,7 @@ def renewed_ahead(number: int, stored: bool) -> tuple[str | None, bool]:
         clock.advance(0.8 * life)
         for step in (2.0, 30.0, 60.0, 60.0):  # seconds, of the 190 before it expires
             with suppress(AssertionError):  # where it cost the thread itself, or a worker its work
-                clock.wait_until_parked(timeout=0.1)
+                clock.wait_until_parked(timeout=1.0)
             if manager.current is not first:
                 break
             clock.advance(step)
