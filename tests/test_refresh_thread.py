@@ -29,11 +29,11 @@ class Owner:
     def tick(self, now: float) -> tuple[float, tuple[int, float] | None]:
         if now < self._moment:
             return self._moment, None
-        self._moment = math.inf
         self.diary.put(f"asked at {now:g}")
         return math.inf, AT_ONCE
 
     def begin(self, now: float, may_supersede: bool) -> Work | None:
+        self._moment = math.inf
         return Work(self._work, now + 1000)
 
     def refuse(self) -> None:
@@ -42,6 +42,12 @@ class Owner:
     def _work(self) -> None:
         self.diary.put(threading.current_thread().name)
         self._run()
+
+
+def wait_until_given_up(thread: RefreshThread) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while thread.runs() and time.monotonic() < deadline:
+        time.sleep(0.05)  # nobody tells of a birth that does not come
 
 
 class BrokenOff(BaseException):
@@ -126,7 +132,7 @@ class Interrupted(Owner):
 
     def begin(self, now: float, may_supersede: bool) -> Work | None:
         if not self.tried:
-            self.tried, self._moment = True, now
+            self.tried = True
             raise BrokenOff
         return super().begin(now, may_supersede)
 
@@ -182,11 +188,46 @@ def test_a_thread_that_dies_before_it_has_begun_is_replaced(monkeypatch: pytest.
         patched.setattr(threading.Thread, "start", lambda _: None)
         thread.ensure()
     assert thread.runs()
-    deadline = time.monotonic() + PATIENCE
-    while thread.runs() and time.monotonic() < deadline:
-        time.sleep(0.05)  # nobody tells of a birth that does not come
+    wait_until_given_up(thread)
     thread.ensure()
     assert owner.diary.get(timeout=PATIENCE).startswith("asked")
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_worker_that_does_not_begin_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
+    """As one into which something is thrown at once, for which CPython waits for ever: another thread takes over."""
+    start, starting, let_go = threading.Thread.start, queue.SimpleQueue[threading.Thread](), threading.Event()
+    clock = FakeClock()
+    thread = RefreshThread(clock)
+    first, second = (Owner(thread, clock.monotonic() + seconds) for seconds in (5, 6))
+
+    def start_late(newborn: threading.Thread) -> None:
+        if newborn.name == "tokenkit-worker" and not let_go.is_set():
+            starting.put(threading.current_thread())
+            assert let_go.wait(PATIENCE)
+            if dies:
+                raise BrokenOff
+        start(newborn)
+
+    thread.ensure()
+    clock.wait_until_parked()
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    clock.advance(5)
+    stuck = starting.get(timeout=PATIENCE)
+    assert thread.runs()  # so far it is but slow
+    wait_until_given_up(thread)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    thread.ensure()
+    assert ["asked at 1005"] * 2 == [first.diary.get(timeout=PATIENCE) for _ in range(2)]
+    assert "tokenkit-worker" == first.diary.get(timeout=PATIENCE)
+    clock.wait_until_parked()
+    let_go.set()
+    stuck.join(PATIENCE)
+    assert (False, True) == (stuck.is_alive(), thread.runs())
+    clock.advance(1)
+    assert "asked at 1006" == second.diary.get(timeout=PATIENCE)
+    assert "tokenkit-worker" == second.diary.get(timeout=PATIENCE)
+    assert first.diary.empty()
 
 
 @pytest.mark.parametrize("has_begun", [True, False])

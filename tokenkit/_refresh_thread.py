@@ -63,6 +63,10 @@ class Renewable(Protocol):
         """Hear that there is no worker to be had for it."""
 
 
+class _Replaced(BaseException):
+    """Another refresh thread has taken over from the one in which this is raised."""
+
+
 class _Doorbell(queue.SimpleQueue[None]):
     """The mailbox on which the thread naps, and what young work is under way.
 
@@ -92,6 +96,9 @@ class RefreshThread:
         self._born_at = -math.inf
         self._thread: threading.Thread | None = None
         self._lives: threading.Thread | None = None  # the same one, once it has begun
+        self._starts_since = math.inf  # when it began to start a worker, which it may wait for for ever
+        # Everybody that was ever told of; added by single steps of any thread, taken out by the thread:
+        self._owners: dict[weakref.ref[Any], None] = {}
         # The thread's own:
         self._heap: list[tuple[float, int, weakref.ref[Any]]] = []
         self._moments: dict[weakref.ref[Any], float] = {}  # of each owner's entry that counts; others are out of date
@@ -102,6 +109,7 @@ class RefreshThread:
         self._gone = 0  # entries whose owner was collected
         self._wall_ahead = math.inf
         self._told_at = -math.inf  # the last warning that there is no thread
+        self._broke_off = False  # whether something fell into its last turn, or another thread took over in it
 
     def ticket(self, owner: Renewable) -> weakref.ref[Any]:
         """Return what *owner* is known by here."""
@@ -112,6 +120,7 @@ class RefreshThread:
 
     def tell(self, ticket: weakref.ref[Any], moment: float) -> None:
         """Have the owner asked at *moment* or before. Never blocks, and takes no lock; call :meth:`ensure` after it."""
+        self._owners[ticket] = None
         self._put((moment, ticket))
 
     def ensure(self) -> None:
@@ -128,7 +137,7 @@ class RefreshThread:
             with self._lock:
                 if self.runs():
                     return
-                self._born_at = _SYSTEM.monotonic()
+                self._born_at, self._starts_since = _SYSTEM.monotonic(), math.inf
                 self._thread = thread
             thread.start()  # without the lock: it waits until the new thread runs
         except BaseException:
@@ -140,9 +149,11 @@ class RefreshThread:
 
     def runs(self) -> bool:
         """Return whether the thread is there. A hint: it may end at any time where nothing is left to wait for."""
-        thread = self._thread
-        if thread is None or thread is self._lives:
-            return thread is not None
+        thread, since = self._thread, self._starts_since
+        if thread is None:
+            return False
+        if thread is self._lives:
+            return since == math.inf or _SYSTEM.monotonic() < since + _BIRTH
         # It may be thrown out as it begins, or before. Only then it is asked whether it is alive: that is no harmless
         # question where an interrupt may fall in, as CPython 3.11 takes a thread for ended then.
         return thread.is_alive() if thread.ident is not None else _SYSTEM.monotonic() < self._born_at + _BIRTH
@@ -155,22 +166,12 @@ class RefreshThread:
     # What follows runs on the thread.
 
     def _live(self) -> None:
-        me, pause = threading.current_thread(), 0.0
+        me = threading.current_thread()
         try:
             with self._lock:  # never two of them: the one that is not wanted any more does not begin
                 if self._thread is me:
                     self._lives = me
-            while self._thread is me:
-                try:
-                    nap = self._turn()
-                    if nap is None and self._may_end(me):
-                        return
-                    self._nap(0.0 if nap is None else nap)
-                    pause = 0.0
-                except BaseException as error:
-                    logger.error("the refresh thread goes on after %s [thrown-in]", type(error).__name__)
-                    self._nap(pause)
-                    pause = min(_TRY_AGAIN, 4 * pause + 0.01)  # should it go on like that
+            self._serve(me)
         except BaseException as error:
             logger.error("another refresh thread takes over after %s [thrown-in]", type(error).__name__)
         finally:
@@ -179,38 +180,65 @@ class RefreshThread:
                 with suppress(Exception):  # the interpreter ends: then nobody needs it
                     self.ensure()
 
+    def _serve(self, me: threading.Thread) -> None:
+        pause = 0.0
+        while self._thread is me:
+            try:
+                nap = self._turn()
+                if nap is None and self._may_end(me):
+                    return
+                self._nap(0.0 if nap is None else nap)
+                pause = 0.0
+            except BaseException as error:
+                if not self._goes_on(me):
+                    return
+                logger.error("the refresh thread goes on after %s [thrown-in]", type(error).__name__)
+                self._nap(pause)
+                pause = min(_TRY_AGAIN, 4 * pause + 0.01)  # should it go on like that
+
     def _nap(self, seconds: float) -> None:
         self.clock.nap(self._doorbell, max(0.0, min(seconds, _LONGEST_NAP)))
 
+    def _goes_on(self, me: threading.Thread) -> bool:
+        """Return whether *me* is still the one, which starts no worker any more."""
+        with self._lock:
+            if self._thread is me:
+                self._starts_since = math.inf
+            return self._thread is me
+
     def _may_end(self, me: threading.Thread) -> bool:
         with self._lock:
-            self._thread = None  # before the look into the inbox: who puts something there looks at this afterwards
-            if self._inbox.empty():
-                return True
-            self._thread = me
-            return False
+            self._thread, ends = None, False  # before the look: who puts something in looks at this afterwards
+            try:
+                ends = self._inbox.empty()
+            finally:
+                if not ends:
+                    self._thread = me
+            return ends
 
     def _turn(self) -> float | None:
         """Do what is to be done; return the seconds until there may be more, or None where there will be nothing."""
+        broke_off, self._broke_off = self._broke_off, True
         self._take_in()
         now = self.clock.monotonic()
+        if broke_off:  # nobody else reminds this thread of whom it was about to ask, or who has left a place
+            for places in (self._ready, self._doorbell.young, self._old):
+                places.clear()
+            self._ask_everybody(now)
         self._see_steps(now)
-        ticket = None
-        try:
-            while self._heap and self._heap[0][0] <= now:
-                moment, _, ticket = heapq.heappop(self._heap)
-                if moment == self._moments.get(ticket):
-                    del self._moments[ticket]
-                    self._ask(ticket, now)
-            self._age(now)
-            while self._ready and len(self._doorbell.young) < _MOST_YOUNG:
-                ticket = heapq.heappop(self._ready)[2]
-                self._begin(ticket, now)
-        except BaseException:  # whoever was to be asked is asked again: nobody else reminds this thread
-            if ticket is not None:
-                self._moments.pop(ticket, None)
-                self._push(now, ticket)
-            raise
+        while self._heap and self._heap[0][0] <= now:
+            moment, _, ticket = heapq.heappop(self._heap)
+            if moment == self._moments.get(ticket):
+                del self._moments[ticket]
+                self._ask(ticket, now)
+        self._age(now)
+        while self._ready and len(self._doorbell.young) < _MOST_YOUNG:
+            self._begin(heapq.heappop(self._ready)[2], now)
+        nap = self._until_next()
+        self._broke_off = False
+        return nap
+
+    def _until_next(self) -> float | None:
         moments = [begun + _YOUNG for begun in itertools.islice(self._doorbell.young.values(), 1)]
         if not self._moments:
             self._heap.clear()  # what is left of it is out of date
@@ -229,16 +257,14 @@ class RefreshThread:
             if item is _GONE:
                 self._gone += 1
             elif isinstance(item, tuple):
-                try:
-                    self._push(*item)
-                except BaseException:
-                    self._inbox.put(item)
-                    raise
+                self._push(*item)
             else:  # a piece of work that is done
                 self._doorbell.young.pop(item, None)
                 self._old.discard(item)
-            if self._gone * 2 > len(self._moments):
+            if self._gone * 2 > len(self._owners):
                 self._gone = 0
+                for ticket in [ticket for ticket in list(self._owners) if ticket() is None]:
+                    del self._owners[ticket]
                 self._moments = {ticket: moment for ticket, moment in self._moments.items() if ticket() is not None}
                 self._heap = [(moment, next(self._count), ticket) for ticket, moment in self._moments.items()]
                 heapq.heapify(self._heap)
@@ -252,9 +278,12 @@ class RefreshThread:
         """Have everybody asked if the wall clock went on while the other one stood still, as in a restored machine."""
         ahead = self.clock.time() - now
         if ahead > self._wall_ahead + _LEAST_STEP:
-            self._moments = dict.fromkeys(self._moments, now)
-            self._heap = [(now, next(self._count), ticket) for ticket in self._moments]
+            self._ask_everybody(now)
         self._wall_ahead = ahead
+
+    def _ask_everybody(self, now: float) -> None:
+        self._moments = dict.fromkeys(list(self._owners), now)
+        self._heap = [(now, next(self._count), ticket) for ticket in self._moments]
 
     def _ask(self, ticket: weakref.ref[Any], now: float) -> None:
         owner: Renewable | None = ticket()
@@ -303,12 +332,24 @@ class RefreshThread:
             worker.jobs.put((work.run, lambda: done(mark)))
 
     def _worker(self) -> _Worker:
-        try:
+        """Return a worker without work.
+
+        Raises:
+            Exception: Whatever keeps a thread from being started.
+            _Replaced: This thread has waited for that for so long that another has taken over.
+        """
+        with suppress(KeyError):
             return self._idle.popitem()[0]
-        except KeyError:
-            worker = _Worker(self._idle)
-            worker.start()
-            return worker
+        worker = _Worker(self._idle)
+        try:
+            with self._lock:
+                self._starts_since = _SYSTEM.monotonic()
+            worker.start()  # CPython waits until it says that it has begun; one that dies before that never does
+            self._idle[worker] = None
+        finally:
+            if not self._goes_on(threading.current_thread()):
+                raise _Replaced
+        return self._idle.popitem()[0]
 
 
 _GONE = object()  # in the inbox: an owner was collected
@@ -327,17 +368,21 @@ class _Worker:
         threading.Thread(target=target, args=(self._live,), name="tokenkit-worker", daemon=True).start()
 
     def _live(self) -> None:
-        is_over = False
         try:
-            while not is_over:
-                try:
-                    is_over = self._work()
-                except BaseException as error:
-                    logger.error("a worker goes on after %s [thrown-in]", type(error).__name__)
-        finally:
-            if not is_over and self._idle.pop(self, self) is not None:  # thrown out with work on its way here
+            self._serve()
+        except BaseException:
+            if self._idle.pop(self, self) is not None:  # thrown out with work on its way here
                 with suppress(Exception):
                     self.start()
+            raise
+
+    def _serve(self) -> None:
+        is_over = False
+        while not is_over:
+            try:
+                is_over = self._work()
+            except BaseException as error:
+                logger.error("a worker goes on after %s [thrown-in]", type(error).__name__)
 
     def _work(self) -> bool:
         """Do one piece of work; return whether there was none for so long that this thread is to end."""

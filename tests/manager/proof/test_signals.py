@@ -57,7 +57,10 @@ def _catch_one() -> None:
 
 @pytest.mark.parametrize("background", [False, True], ids=["led", "background"])
 def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyThreadState_SetAsyncExc into a caller, and into whatever thread renews: the next caller has a token soon."""
+    """PyThreadState_SetAsyncExc into a caller, and into whatever thread renews: the next caller has a token soon.
+
+    And where there is a refresh thread, it goes on ahead of callers: also if it was starting a worker that died.
+    """
     # Threads that it ends say nothing: the next one would be thrown into who writes their traceback.
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
@@ -90,5 +93,9 @@ def test_what_another_thread_throws_in_leaves_nothing_behind(background: bool, m
     _catch_one()
     manager.invalidate_token()
     assert manager.get_token(5, {"token_renew_report_error": ""})
+    if background:
+        asked = threading.Event()
+        source.during = asked.set
+        assert any(manager.request_renewal() or asked.wait(1) for _ in range(5))
     manager.close(1)
     gc.collect()
