@@ -210,17 +210,22 @@ def take_out(
             revoke(replace(token, refresh_token=refresh_token))
         elif refresh_token is not None:
             revoke(refresh_token)
-        digests = sorted({digest_of(one) for one in (refresh_token, held and held.refresh_token) if one})
+        digests = _digests(refresh_token, held and held.refresh_token)
         if digests:
             facts = {"ended": digests, "grant": grant_key is not None}
             mark = Token(_NO_TOKEN, issued_at=now, expires_at=now + _MARK_LIFETIME, extra=facts)
             storage.set(_mark_key(owner), mark)
-        for place, there in ((owner, entry), (key, stored)):
-            if there is not None:
-                storage.delete_if_equal(place, there)
+        if entry is not None:
+            storage.delete_if_equal(owner, entry)
+        if stored is not None:
+            storage.delete_if_equal(key, stored)
         ledger = ledger_of(storage)
         ledger.current.pop(owner, None)
         ledger.unsaved.pop(owner, None)
+
+
+def _digests(*refresh_tokens: str | None) -> list[str]:
+    return sorted({digest_of(one) for one in refresh_tokens if one})
 
 
 def is_ended(storage: TokenStorage, key: str, refresh_token: str | None) -> bool:

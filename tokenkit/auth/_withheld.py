@@ -129,9 +129,13 @@ def exchange(request: PreparedRequest, rejected: TokenHook, other: TokenHook) ->
 def restore(request: PreparedRequest) -> None:
     """Put back all that is withheld on *request*: for a session that takes it off each redirected one itself."""
     with CHANGING.get():
-        for one in hooks_of(request):
-            if isinstance(one, Withheld):
-                one.restore_locked(request)
+        _restore_locked(request)
+
+
+def _restore_locked(request: PreparedRequest) -> None:
+    for one in hooks_of(request):
+        if isinstance(one, Withheld):
+            one.restore_locked(request)
 
 
 def keep_within_rules(request: PreparedRequest) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, final
 from urllib.parse import urlsplit
@@ -124,9 +124,13 @@ def wrong_setting(error: BaseException, options: Mapping[str, Any]) -> str | Non
 def _is_pem(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return any(line.startswith(b"-----BEGIN") for line in file)
+            return _has_pem_line(file)
     except OSError:
         return True  # a directory, or gone since: nothing is known of it
+
+
+def _has_pem_line(file: Iterable[bytes]) -> bool:
+    return any(line.startswith(b"-----BEGIN") for line in file)
 
 
 def _other(error: BaseException, host: str) -> Failure:

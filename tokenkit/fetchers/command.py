@@ -216,19 +216,23 @@ def _first(answer: Any, paths: Sequence[str]) -> Any:
 def _read(process: subprocess.Popen[bytes], end: float) -> bytes | None:
     """Return the output, or a little more than its limit; None where it did not end in time."""
     assert process.stdout is not None
-    output = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while len(output) <= _MAX_OUTPUT:
-            left = end - _clock.monotonic()
-            if left <= 0:
-                return None
-            if not selector.select(min(left, _LONGEST_WAIT)):
-                continue
-            chunk = os.read(process.stdout.fileno(), 1 << 16)
-            if not chunk:
-                break
-            output += chunk
+        return _read_from(process.stdout.fileno(), selector, end)
+
+
+def _read_from(descriptor: int, selector: selectors.BaseSelector, end: float) -> bytes | None:
+    output = bytearray()
+    while len(output) <= _MAX_OUTPUT:
+        left = end - _clock.monotonic()
+        if left <= 0:
+            return None
+        if not selector.select(min(left, _LONGEST_WAIT)):
+            continue
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            break
+        output += chunk
     return bytes(output)
 
 

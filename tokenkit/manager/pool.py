@@ -130,8 +130,7 @@ class ManagerPool:
     def __iter__(self) -> Iterator[Any]:
         keeper = self._here()
         with keeper.lock:
-            keys = [key for key, place in keeper.places.items() if place.manager is not None]
-        return iter(keys)
+            return iter(keeper.keys_locked())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -151,13 +150,9 @@ class ManagerPool:
         """Return the manager of *key*, which this thread makes unless another does."""
         mine = Place()
         try:
-            while (found := self._claim(keeper, key, mine)) is not None:
-                if isinstance(found, TokenManager):
-                    return found
-                try:
-                    self._clock.nap(found, _LONGEST_WAIT)
-                finally:
-                    self._made.leave(found)
+            found = self._found(keeper, key, mine)
+            if found is not None:
+                return found
             made: object = self._make(key)
             if not isinstance(made, TokenManager):
                 raise ConfigurationError(f"make must return a TokenManager, not {type(made).__name__}")
@@ -168,6 +163,17 @@ class ManagerPool:
                 self._withdraw(keeper, key, mine)
             finally:
                 self._withdraw(keeper, key, mine)  # an interrupt may have fallen into the first, and others wait
+
+    def _found(self, keeper: Keeper, key: Hashable, mine: Place) -> TokenManager | None:
+        """Return the manager of *key*, waiting while another thread makes it; None, where *mine* is there."""
+        while (found := self._claim(keeper, key, mine)) is not None:
+            if isinstance(found, TokenManager):
+                return found
+            try:
+                self._clock.nap(found, _LONGEST_WAIT)
+            finally:
+                self._made.leave(found)
+        return None
 
     def _claim(self, keeper: Keeper, key: Hashable, mine: Place) -> TokenManager | queue.SimpleQueue[None] | None:
         """Return the manager of *key*; or a mailbox, where another thread makes it; or None, where *mine* is there."""
@@ -229,8 +235,7 @@ class ManagerPool:
         keeper = self._here()
         with keeper.lock:
             self._closed = True
-            managers = [place.manager for place in keeper.places.values() if place.manager is not None]
-            keeper.places.clear()
+            managers = keeper.take_out_locked(list(keeper.places))
             self._made.notify_all()
         deadline = self._clock.monotonic() + wait
         for manager in managers:

@@ -202,12 +202,11 @@ class TokenFetchPipeline:
         self, revoker: Callable[[TokenFetcher], Callable[[Token | str], None] | None], last: Token | None
     ) -> None:
         keys, now = keys_of(self._checked(), self._prefix), self._clock.now()
+        leaving = [(step, revoke) for step in self._steps if (revoke := revoker(step)) is not None]
         with ExitStack() as everything:  # whatever fails, the next one is tried
-            for step in self._steps:
-                revoke = revoker(step)
+            for step, revoke in leaving:
                 held = last if step is self._steps[-1] else None
-                if revoke is not None:
-                    everything.callback(take_out, self._storage, keys[step.name], step.grant_key, held, revoke, now)
+                everything.callback(take_out, self._storage, keys[step.name], step.grant_key, held, revoke, now)
 
     def close(self) -> None:
         """Close the steps and the storage, each even where another fails to; store what could not be stored before."""

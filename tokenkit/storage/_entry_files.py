@@ -86,12 +86,16 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     try:
         if hasattr(os, "fchmod"):
             os.fchmod(descriptor, mode)  # the umask may have taken even the owner's bits
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        _write_all(descriptor, content)
         os.fsync(descriptor)  # before the rename: a crash of the machine must not leave an empty file by this name
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_directory(directory: Path) -> None:

@@ -114,8 +114,11 @@ class FakeClock(Clock):
         """
         with self._changed:
             self._move_locked(seconds)
-            self._sleepers = [sleeper for sleeper in self._sleepers if sleeper.wake_at > self._now]
-            self._changed.notify_all()
+            self._wake_locked()
+
+    def _wake_locked(self) -> None:
+        self._sleepers = [sleeper for sleeper in self._sleepers if sleeper.wake_at > self._now]
+        self._changed.notify_all()
 
     def suspend(self, seconds: float) -> None:
         """Move both clocks on while nothing runs, as when a laptop's lid is closed.
@@ -162,13 +165,16 @@ class FakeClock(Clock):
         Raises:
             AssertionError: there were fewer all that time; the message says how many.
         """
+        with self._changed:
+            self._wait_until_parked_locked(n, timeout)
+
+    def _wait_until_parked_locked(self, n: int, timeout: float) -> None:
         real = SystemClock()
         deadline = real.monotonic() + timeout
-        with self._changed:
-            while self._parked_locked() < n:
-                if real.monotonic() >= deadline:
-                    raise AssertionError(f"{self._parked_locked()} of {n} threads were parked after {timeout:g} s")
-                self._changed.wait(_POLL)
+        while self._parked_locked() < n:
+            if real.monotonic() >= deadline:
+                raise AssertionError(f"{self._parked_locked()} of {n} threads were parked after {timeout:g} s")
+            self._changed.wait(_POLL)
 
     def _park(self, mailbox: queue.SimpleQueue[None], timeout: float | None) -> _Sleeper | None:
         if timeout is not None and timeout <= 0:

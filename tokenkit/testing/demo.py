@@ -161,16 +161,20 @@ def _work(auth: _Auth, url: str, over: threading.Event) -> Counter[str]:
     counted: Counter[str] = Counter()
     with requests.Session() as session:
         session.trust_env = False
-        while not over.is_set():
-            try:
-                answer = session.get(url, auth=auth, timeout=10)
-                is_good = answer.status_code == 200
-                counted["good" if is_good else "failed"] += 1
-                counted["sent again"] += is_good and bool(answer.history)
-            except requests.RequestException:
-                counted["failed"] += 1
-            over.wait(_PAUSE)
+        _ask(session, auth, url, over, counted)
     return counted
+
+
+def _ask(session: requests.Session, auth: _Auth, url: str, over: threading.Event, counted: Counter[str]) -> None:
+    while not over.is_set():
+        try:
+            answer = session.get(url, auth=auth, timeout=10)
+            is_good = answer.status_code == 200
+            counted["good" if is_good else "failed"] += 1
+            counted["sent again"] += is_good and bool(answer.history)
+        except requests.RequestException:
+            counted["failed"] += 1
+        over.wait(_PAUSE)
 
 
 def main() -> int:

@@ -42,16 +42,18 @@ class _KeyHold(Hold):
 
     def take(self) -> None:
         self._thread = threading.get_ident()
-        deadline = _CLOCK.monotonic() + self._timeout
         mailbox: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
-            while not self._is_taken(mailbox):
-                remaining = deadline - _CLOCK.monotonic()
-                if remaining <= 0:
-                    raise StorageLockTimeoutError("another thread holds the storage's lock")
-                _CLOCK.nap(mailbox, min(remaining, _LONGEST_NAP))
+            self._wait(mailbox, _CLOCK.monotonic() + self._timeout)
         finally:
             self._leave(mailbox)
+
+    def _wait(self, mailbox: queue.SimpleQueue[None], deadline: float) -> None:
+        while not self._is_taken(mailbox):
+            remaining = deadline - _CLOCK.monotonic()
+            if remaining <= 0:
+                raise StorageLockTimeoutError("another thread holds the storage's lock")
+            _CLOCK.nap(mailbox, min(remaining, _LONGEST_NAP))
 
     def _is_taken(self, mailbox: queue.SimpleQueue[None]) -> bool:
         """Take the lock if it is free; else have *mailbox* filled when it may be."""
@@ -68,11 +70,14 @@ class _KeyHold(Hold):
 
     def _leave(self, mailbox: queue.SimpleQueue[None]) -> None:
         with self._table.guard:
-            waiting = self._table.waiting.get(self._key)
-            if waiting is not None:
-                waiting[:] = [one for one in waiting if one is not mailbox]
-                if not waiting:
-                    del self._table.waiting[self._key]
+            others = self._others_locked(mailbox)
+            if others:
+                self._table.waiting[self._key] = others
+            else:
+                self._table.waiting.pop(self._key, None)
+
+    def _others_locked(self, mailbox: queue.SimpleQueue[None]) -> list[queue.SimpleQueue[None]]:
+        return [one for one in self._table.waiting.get(self._key, ()) if one is not mailbox]
 
     def give_back(self) -> None:
         table = self._table

@@ -224,7 +224,7 @@ class Authority:
             gone = self._gone.get(value)
             if gone is not None and gone[1] == "spent":
                 self._reuse_detected += 1
-                self._revoke_locked([t for t in self._live.values() if t.family == gone[0].family])
+                self._revoke_locked(self._family_locked(gone[0]))
             if token is None or token.kind != "refresh" or token.client_id != client_id:
                 raise Refusal("invalid_grant", "the refresh token is not valid for this client")
             if token.deadline is not None and now >= token.deadline:
@@ -241,21 +241,20 @@ class Authority:
             token = self._live.get(value)
             if token is None:
                 return False
-            family = [t for t in self._live.values() if t.family == token.family]
-            self._revoke_locked(family if token.kind == "refresh" else [token])
+            self._revoke_locked(self._family_locked(token) if token.kind == "refresh" else [token])
             return True
 
     def revoke_newest(self, kind: TokenKind) -> bool:
         """Take back the token of *kind* that was issued last; say whether there was one."""
         with self._lock:
-            newest = next((token for token in reversed(self._live.values()) if token.kind == kind), None)
-            self._revoke_locked([] if newest is None else [newest])
-            return newest is not None
+            newest = self._live_locked(kind)[-1:]
+            self._revoke_locked(newest)
+            return bool(newest)
 
     def revoke_all(self, kind: TokenKind | None = None) -> int:
         """Take back every token (of *kind*, if given); return how many."""
         with self._lock:
-            condemned = [token for token in self._live.values() if kind in (None, token.kind)]
+            condemned = self._live_locked(kind)
             self._revoke_locked(condemned)
             return len(condemned)
 
@@ -264,6 +263,12 @@ class Authority:
         """How often a spent refresh token was shown again."""
         with self._lock:
             return self._reuse_detected
+
+    def _family_locked(self, token: IssuedToken) -> list[IssuedToken]:
+        return [one for one in self._live.values() if one.family == token.family]
+
+    def _live_locked(self, kind: TokenKind | None) -> list[IssuedToken]:
+        return [one for one in self._live.values() if kind in (None, one.kind)]
 
     def _revoke_locked(self, tokens: list[IssuedToken]) -> None:
         for token in tokens:

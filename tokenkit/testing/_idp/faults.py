@@ -117,14 +117,16 @@ class FaultPlan:
     def take(self, keys: tuple[str, ...]) -> Fault | None:
         """Return what befalls a request under *keys*, the last and narrowest of which comes first."""
         with self._lock:
-            for key in reversed(keys):
-                coming = self._coming.get(key)
-                if coming:
-                    fault, times = coming[0]
-                    if times is not None:
-                        coming[:1] = [] if times == 1 else [(fault, times - 1)]
-                    return fault
-        return None
+            coming = self._coming_locked(keys)
+            if not coming:
+                return None
+            fault, times = coming[0]
+            if times is not None:
+                coming[:1] = [] if times == 1 else [(fault, times - 1)]
+            return fault
+
+    def _coming_locked(self, keys: tuple[str, ...]) -> list[tuple[Fault, int | None]] | None:
+        return next((coming for key in reversed(keys) if (coming := self._coming.get(key))), None)
 
     def heal(self, key: str | None) -> None:
         """Forget what is to befall requests under *key* (None: under any), and end what lasts."""

@@ -105,11 +105,14 @@ class HttpServer:
 
     def _converse(self, wire: Wire) -> None:
         try:
-            while (request := wire.read_request()) is not None:
-                if not self._exchange(wire, request):
-                    return
+            self._answer_all(wire)
         finally:
             wire.close()
+
+    def _answer_all(self, wire: Wire) -> None:
+        while (request := wire.read_request()) is not None:
+            if not self._exchange(wire, request):
+                return
 
 
 def _cut(sock: socket.socket) -> None:

@@ -141,11 +141,16 @@ class SignIns:
     def answer_device(self, user_code: str, username: str | None) -> bool:
         """Note that the person at the device of *user_code* is *username*, or says no; False: there is no such one."""
         with self._lock:
-            for device_code, device in self._devices.items():
-                if device.user_code == user_code.upper() and self._clock.monotonic() < device.expires_at:
-                    self._devices[device_code] = replace(device, username=username, denied=username is None)
-                    return True
-        return False
+            device_code = self._device_code_locked(user_code.upper(), self._clock.monotonic())
+            if device_code is None:
+                return False
+            device = self._devices[device_code]
+            self._devices[device_code] = replace(device, username=username, denied=username is None)
+            return True
+
+    def _device_code_locked(self, user_code: str, now: float) -> str | None:
+        good = (code for code, one in self._devices.items() if one.user_code == user_code and now < one.expires_at)
+        return next(good, None)
 
     def redeem_device(self, device_code: str, client_id: str) -> tuple[str, str | None]:
         """Return who signed in at the device and the scope granted; a code is good once.
