@@ -112,6 +112,7 @@ def test_a_hung_attempt_does_not_outlive_a_due_token(harness: Harness) -> None:
     harness.clock.advance(3300)
     harness.manager.get_token(0)
     assert gate.reached()
+    harness.napping()
     harness.clock.advance(LIMIT)
     assert "token-1" == harness.manager.get_token(0).access_token
     harness.source.wait_for(3)
@@ -199,6 +200,7 @@ def test_a_due_token_is_served_although_all_attempts_hang(harness: Harness) -> N
     for gate in gates:
         harness.manager.get_token(0)
         assert gate.reached()
+        harness.napping()
         harness.clock.advance(LIMIT)
     assert {"token-1"} == {harness.manager.get_token(0).access_token for _ in range(50)}
     assert 5 == harness.source.fetches

@@ -228,6 +228,15 @@ class Harness:
                 lambda: count <= len({one.mailbox for one in clock._sleepers} & listed._mailboxes), PATIENCE
             )
 
+    def napping(self) -> None:
+        """Wait until the refresh thread naps, though what it has begun is not done.
+
+        Who moves the clock a moment before makes that nap too long.
+        """
+        clock, bell = self.clock, self.manager._engine._thread._doorbell
+        with clock._changed:
+            assert clock._changed.wait_for(lambda: bell in {one.mailbox for one in clock._sleepers}, PATIENCE)
+
     def landed(self, count: int) -> None:
         """Wait until so many attempts have landed, superseded ones included."""
         self.ears.wait_for("token_refresh", count)
