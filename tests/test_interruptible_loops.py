@@ -36,7 +36,8 @@ def guarded_lines(tree: ast.AST) -> set[int]:
     lines = set[int]()
     for block in ast.walk(tree):
         if isinstance(block, (ast.With, ast.Try)) and has_to_end(block):
-            for node in (one for part in block.body for one in ast.walk(part)):
+            after = [*block.handlers, *block.orelse] if isinstance(block, ast.Try) and block.finalbody else []
+            for node in (one for part in [*block.body, *after] for one in ast.walk(part)):
                 if isinstance(node, LOOPS):
                     lines |= set(range(node.lineno, (node.end_lineno or 0) + 1))
     return lines

@@ -193,6 +193,29 @@ def test_a_thread_that_dies_before_it_has_begun_is_replaced(monkeypatch: pytest.
     assert owner.diary.get(timeout=PATIENCE).startswith("asked")
 
 
+class LateInbox(queue.SimpleQueue):  # type: ignore[type-arg]  # as it is made: of what, is the thread's affair
+    """Gets a message while the thread asks whether it is empty, and something falls into that question."""
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        self._tell = [tell]
+
+    def empty(self) -> bool:
+        if self._tell:
+            self._tell.pop()()
+            raise BrokenOff
+        return super().empty()
+
+
+def test_what_falls_into_the_thread_as_it_ends_leaves_no_message_behind() -> None:
+    """It has not ended then: it goes on."""
+    clock = FakeClock()
+    thread, owners = RefreshThread(clock), queue.SimpleQueue[Owner]()
+    thread._inbox = LateInbox(lambda: owners.put(Owner(thread, clock.monotonic())))
+    thread.ensure()
+    owner = owners.get(timeout=PATIENCE)
+    assert owner.diary.get(timeout=PATIENCE).startswith("asked")
+
+
 @pytest.mark.parametrize("dies", [True, False])
 def test_a_worker_that_does_not_begin_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
     """As one into which something is thrown at once, for which CPython waits for ever: another thread takes over."""

@@ -86,17 +86,16 @@ class Keeper:
     def tidy(self) -> None:
         """Close what has been idle for too long, and what is beyond the size, unless it is in use."""
         with self.lock:
-            managers = self.take_out_locked(self._leaving_locked(self.clock.monotonic()))
+            managers = self._take_out_locked(self._leaving_locked(self.clock.monotonic()))
         for manager in managers:
             self.close(manager, 0.0)
 
-    def take_out_locked(self, keys: list[Hashable]) -> list[TokenManager]:
-        """Forget *keys*; return the managers that they had."""
+    def _take_out_locked(self, keys: list[Hashable]) -> list[TokenManager]:
         return [place.manager for key in keys if (place := self.places.pop(key)).manager is not None]
 
-    def keys_locked(self) -> list[Hashable]:
-        """Return the keys that have a manager."""
-        return [key for key, place in self.places.items() if place.manager is not None]
+    def made_locked(self) -> dict[Hashable, TokenManager]:
+        """Return the managers that there are, by key."""
+        return {key: place.manager for key, place in self.places.items() if place.manager is not None}
 
     def _leaving_locked(self, now: float) -> list[Hashable]:
         """Return the keys whose managers are to be closed now."""

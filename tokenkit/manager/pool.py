@@ -130,7 +130,7 @@ class ManagerPool:
     def __iter__(self) -> Iterator[Any]:
         keeper = self._here()
         with keeper.lock:
-            return iter(keeper.keys_locked())
+            return iter(keeper.made_locked())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -235,7 +235,8 @@ class ManagerPool:
         keeper = self._here()
         with keeper.lock:
             self._closed = True
-            managers = keeper.take_out_locked(list(keeper.places))
+            managers = list(keeper.made_locked().values())
+            keeper.places.clear()
             self._made.notify_all()
         deadline = self._clock.monotonic() + wait
         for manager in managers:
